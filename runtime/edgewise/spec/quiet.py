@@ -1,0 +1,26 @@
+"""Keeping native libraries from talking on standard error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Drop what native code writes to standard error meanwhile.
+
+    The engines greet and log through C++ streams of their own, which no setting of theirs silences altogether.
+    Python's exceptions are not affected. Meant for short moments: another thread's messages are dropped too.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
