@@ -1,0 +1,208 @@
+"""Opening a model file: digests first, then the manifest it carries, then what must not be in it.
+
+A ``.tflite`` file carries the manifest in the zip archive at its end, where the TFLite metadata convention puts
+associated files; an ``.onnx`` file carries it in ``metadata_props``. The bytes that were verified are the bytes that
+the caller gets and loads: nothing is read from the disk twice.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import struct
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgewise.runtime.onnxfile import EXPECTED, EXPORT_AGAIN, onnx_manifest, refuse_foreign_parts
+from edgewise.spec import Format, Manifest, ModelError
+from edgewise.spec.digest import verify
+from edgewise.spec.files import sha256
+from edgewise.spec.manifest import MAX_BYTES
+
+MANIFEST_FILE = "edgewise.json"
+"""The manifest's name in the archive of a TFLite file."""
+
+LABELS_FILE = "labels.txt"
+"""The labels' name in the archive of a TFLite file, one a line, for other tools."""
+
+DIGEST_KEY = "edgewise.digest"
+"""The digest's name among the metadata of either format."""
+
+MAX_FILE_BYTES = 4 << 30
+MAX_SUMS_BYTES = 1 << 20
+MAX_DIRECTORY_BYTES = 4096  # two entries need about 120
+
+TFLITE_MARK = b"TFL3"
+_HDF5_MARK = b"\x89HDF\r\n\x1a\n"
+_ARCHIVE_END = struct.Struct("<4s4H2LH")
+_ARCHIVE_END_MARK = b"PK\x05\x06"
+_ZIP64_LOCATOR_BYTES, _ZIP64_LOCATOR_MARK = 20, b"PK\x06\x07"
+_KERAS_SUFFIXES = frozenset({".h5", ".hdf5", ".keras"})
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A verified model file."""
+
+    path: Path
+    format: Format
+    manifest: Manifest
+    content: bytes = field(repr=False)  # the whole file; load this, never the path again
+    sha256: str  # of ``content``, 64 lower-case hexadecimal digits
+
+
+def read_model(path: Path) -> ModelFile:
+    """Read a model file once, verify it, and take its manifest out.
+
+    Args:
+        path: a ``.tflite`` or ``.onnx`` file. Where a ``SHA256SUMS`` beside it lists the file, that is verified too.
+
+    Raises:
+        ModelError: no readable file, another kind of file, damaged, without manifest or digest, or with content that is
+            not allowed (ONNX: external data, foreign operators).
+    """
+    content = _read(path)
+    digest = sha256(content)
+    _check_sums(path, digest)
+    sealed = verify(content, str(path))
+    form = _format(path, content)
+    manifest = (tflite_manifest if form is Format.TFLITE else onnx_manifest)(content, str(path))
+    if manifest is None:
+        raise ModelError(f"{path} carries no Edgewise manifest", EXPECTED, "export it with `edgewise export`")
+    if not sealed:
+        raise ModelError(f"{path} carries an Edgewise manifest but no digest", EXPECTED, EXPORT_AGAIN)
+    if form is Format.ONNX:
+        refuse_foreign_parts(content, str(path))
+    return ModelFile(path, form, manifest, content, digest)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise _folder_error(path)
+        if path.suffix.lower() in _KERAS_SUFFIXES:
+            raise _keras_error(path)
+        if path.suffix.lower() == ".pb":
+            raise ModelError(
+                f"{path} is a TensorFlow graph; export the run with `edgewise export tflite RUN`", EXPECTED
+            )
+        if path.suffix.lower() not in {".tflite", ".onnx"}:
+            raise ModelError(f"{path} is not a model file, by its suffix '{path.suffix}'", EXPECTED)
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelError(f"{path} is not a regular file", EXPECTED)
+        if status.st_size > MAX_FILE_BYTES:
+            raise ModelError(f"{path} is {status.st_size} bytes large", f"at most {MAX_FILE_BYTES} bytes")
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ModelError(f"{path} does not exist", EXPECTED, "check the path") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read: {error}", EXPECTED) from error
+    if not content:
+        raise ModelError(f"{path} is empty", EXPECTED, EXPORT_AGAIN)
+    return content
+
+
+def _folder_error(path: Path) -> ModelError:
+    if (path / "saved_model.pb").exists():
+        return ModelError(
+            f"{path} is a TensorFlow SavedModel, which can run code on loading; "
+            "export it with `edgewise export tflite RUN`",
+            EXPECTED,
+        )
+    return ModelError(
+        f"{path} is a folder", EXPECTED, "name one file in it, or export one: `edgewise export tflite RUN`"
+    )
+
+
+def _keras_error(path: Path) -> ModelError:
+    return ModelError(
+        f"{path} is a Keras file, which can run code on loading; export it with `edgewise export tflite RUN`", EXPECTED
+    )
+
+
+def _check_sums(path: Path, digest: str) -> None:
+    """Compare with the line for this file in SHA256SUMS (format of the sha256sum command), where there is one."""
+    sums = path.parent / "SHA256SUMS"
+    try:
+        with sums.open("rb") as file:
+            lines = file.read(MAX_SUMS_BYTES).splitlines()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ModelError(f"{sums} cannot be read: {error.strerror}", "a file as `sha256sum` writes it") from error
+    name = os.fsencode(path.name)
+    for line in lines:
+        listed, _, rest = line.partition(b" ")
+        # The second column starts with a blank (text) or a star (binary); both mean the same here.
+        if rest[1:] == name and listed.lower() != digest.encode():
+            raise ModelError(
+                f"{path} is damaged: its SHA-256 is {digest}",
+                f"{listed.decode('ascii', 'replace')}, as {sums} says",
+                EXPORT_AGAIN,
+            )
+
+
+def _format(path: Path, content: bytes) -> Format:
+    is_tflite = content[4:8] == TFLITE_MARK
+    if content.startswith(_HDF5_MARK):
+        raise _keras_error(path)
+    if path.suffix.lower() == ".tflite":
+        if not is_tflite:
+            raise ModelError(f"{path} is not a TFLite file: the mark TFL3 is missing", EXPECTED, EXPORT_AGAIN)
+        return Format.TFLITE
+    if is_tflite:
+        raise ModelError(f"{path} is a TFLite file with the suffix of ONNX", do="rename it to .tflite")
+    return Format.ONNX
+
+
+def tflite_manifest(content: bytes, name: str) -> Manifest | None:
+    """The manifest in the archive at the end of a TFLite file, or None where there is no such archive or entry.
+
+    Args:
+        content: the whole file.
+        name: how the file is called in error messages.
+
+    Raises:
+        ModelError: the archive is not one that Edgewise writes (other names, compressed, too large), or a bad manifest.
+    """
+    if content[-_ARCHIVE_END.size :][:4] != _ARCHIVE_END_MARK or len(content) < _ARCHIVE_END.size:
+        return None
+    _check_directory(content, name)
+    try:
+        # BytesIO shares the bytes it is given, so this copies nothing.
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            entries = archive.infolist()
+            if MANIFEST_FILE not in {entry.filename for entry in entries}:
+                return None
+            return Manifest.from_json(_manifest_entry(archive, entries, name), name)
+    except (zipfile.BadZipFile, struct.error, RuntimeError, ValueError, OSError, EOFError, OverflowError) as error:
+        raise ModelError(f"{name}: the archive at its end is damaged ({error})", do=EXPORT_AGAIN) from error
+
+
+def _check_directory(content: bytes, name: str) -> None:
+    """Bound what zipfile reads, before it reads: it trusts the counts that the archive states."""
+    _, disk, start, here, total, size, _, _ = _ARCHIVE_END.unpack(content[-_ARCHIVE_END.size :])
+    locator = content[-_ARCHIVE_END.size - _ZIP64_LOCATOR_BYTES :][:4]
+    if (disk, start) != (0, 0) or here != total or size > MAX_DIRECTORY_BYTES or locator == _ZIP64_LOCATOR_MARK:
+        raise ModelError(
+            f"{name}: the archive at its end lists {total} files in {size} bytes",
+            f"at most {MAX_DIRECTORY_BYTES} bytes, in one part",
+            EXPORT_AGAIN,
+        )
+
+
+def _manifest_entry(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], name: str) -> bytes:
+    names = [entry.filename for entry in entries]
+    if sorted(names) != sorted((LABELS_FILE, MANIFEST_FILE)):
+        raise ModelError(
+            f"{name}: the archive at its end holds {', '.join(map(repr, names))}", f"{LABELS_FILE} and {MANIFEST_FILE}"
+        )
+    entry = archive.getinfo(MANIFEST_FILE)
+    if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+        raise ModelError(f"{name}: the manifest in it is compressed", "a manifest that is stored as it is")
+    if entry.file_size > MAX_BYTES:
+        raise ModelError(f"{name}: its manifest is {entry.file_size} bytes long", f"at most {MAX_BYTES} bytes")
+    return archive.read(entry)
