@@ -1,0 +1,123 @@
+"""From a photo to a label: the runtime's front door.
+
+>>> classifier = Classifier.open("clothes-int8.tflite")
+>>> classifier.predict("photo.jpg").label
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewise.runtime.backends import Backend, open_backend
+from edgewise.runtime.images import Picture, fit, prepare
+from edgewise.runtime.modelfile import ModelFile, read_model
+from edgewise.spec import InputError, Manifest
+
+UNKNOWN = "unknown"
+"""The label of an answer whose probability stays below the threshold."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One class with its probability."""
+
+    label: str
+    index: int  # position in the model's labels, from 0
+    probability: float  # 0-1
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one picture."""
+
+    label: str  # a class name, or "unknown"
+    probability: float  # of the best class, 0-1, also where the label is "unknown"
+    top: tuple[Score, ...]  # best first
+
+
+class Classifier:
+    """A model file, opened on one backend. Not safe for use by several threads at once."""
+
+    def __init__(self, model: ModelFile, backend: Backend, unknown_threshold: float | None = None) -> None:
+        self.model = model
+        self.backend = backend
+        stored = model.manifest.unknown_threshold
+        self.unknown_threshold = stored if unknown_threshold is None else unknown_threshold
+        if self.unknown_threshold is not None and not 0 <= self.unknown_threshold <= 1:
+            raise InputError(f"--unknown-threshold {self.unknown_threshold}", "a probability from 0 to 1")
+
+    @classmethod
+    def open(
+        cls,
+        path: Path | str,
+        *,
+        backend: str | None = None,
+        threads: int | None = None,
+        unknown_threshold: float | None = None,
+    ) -> Classifier:
+        """Verify and load a .tflite or .onnx file that Edgewise exported.
+
+        Args:
+            path: the file.
+            backend: "litert" or "onnxruntime"; None takes the one for the format.
+            threads: CPU threads, >= 1; None takes every core this process may use.
+            unknown_threshold: probability 0-1 below which the answer is "unknown"; None takes the model's own.
+
+        Raises:
+            ModelError: the file is missing, damaged or not ours.
+            BackendError: the backend cannot run it.
+            InputError: the threshold is not a probability.
+        """
+        model = read_model(Path(path))
+        return cls(model, open_backend(model, backend, threads), unknown_threshold)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the file says about itself."""
+        return self.model.manifest
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in index order."""
+        return self.model.manifest.labels
+
+    def prepare(self, source: Path | str | bytes | NDArray[np.uint8]) -> Picture:
+        """Bring a photo to the model's input size.
+
+        Args:
+            source: path or content of an image file, or a decoded ``(height, width, 3)`` uint8 RGB picture.
+
+        Returns:
+            ``(height, width, 3)`` uint8 RGB.
+
+        Raises:
+            PhotoError: it cannot be read.
+            InputError: an array of another shape or dtype.
+        """
+        size = (self.manifest.input.height, self.manifest.input.width)
+        if isinstance(source, np.ndarray):
+            if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8 or not source.size:
+                raise InputError(
+                    f"an array of shape {source.shape} and dtype {source.dtype}", "(height, width, 3) uint8 RGB"
+                )
+            return fit(source, *size)
+        return prepare(source if isinstance(source, bytes) else Path(source), *size)
+
+    def predict(self, source: Path | str | bytes | NDArray[np.uint8], top_k: int = 5) -> Prediction:
+        """Classify one photo. Arguments and errors as `prepare`; ``top_k`` classes are listed, at least 1."""
+        return self.prediction(self.probabilities(self.prepare(source)[np.newaxis])[0], top_k)
+
+    def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Probabilities ``(n, classes)`` float32 of prepared pictures ``(n, height, width, 3)`` uint8 RGB."""
+        return self.backend.run(batch)
+
+    def prediction(self, probabilities: NDArray[np.float32], top_k: int = 5) -> Prediction:
+        """Turn one row of probabilities ``(classes,)`` into an answer with the ``top_k`` best classes."""
+        order = np.argsort(-probabilities, kind="stable")[: max(top_k, 1)]
+        top = tuple(Score(self.labels[index], int(index), float(probabilities[index])) for index in order)
+        known = self.unknown_threshold is None or top[0].probability >= self.unknown_threshold
+        return Prediction(top[0].label if known else UNKNOWN, top[0].probability, top)

@@ -1,0 +1,157 @@
+r"""How the answers about photos are written: a table, JSON lines or CSV, one row per photo, as they come.
+
+A file name on Linux is any bytes. What is not UTF-8 in it is written as ``\xNN``, and control characters, which a
+terminal would obey, are escaped in the table.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from edgewise.runtime.classifier import Prediction
+from edgewise.spec import EdgewiseError
+
+
+class Layout(str, Enum):
+    """Forms of output."""
+
+    TABLE = "table"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+@dataclass(frozen=True)
+class Row:
+    """The answer about one photo: a prediction, or an error."""
+
+    path: Path
+    prediction: Prediction | None
+    error: EdgewiseError | None
+    milliseconds: float | None  # time of the network alone, without reading and decoding; None with an error
+
+
+class Sink(Protocol):
+    """Anything rows can be written to. A protocol, because the three forms share no code."""
+
+    def write(self, row: Row) -> None:
+        """Write one row and flush it, so that whoever reads a pipe gets it at once."""
+
+
+def open_sink(layout: Layout, stream: TextIO, *, labels: Sequence[str], paths: Sequence[Path], top_k: int) -> Sink:
+    """Make the sink for ``layout``; it may write its heading to ``stream`` at once.
+
+    Args:
+        layout: form of output.
+        stream: text stream; for CSV one that does not translate line ends.
+        labels: all class names, to set the widths of a table.
+        paths: all photos, for the same.
+        top_k: largest number of classes per photo, at least 1.
+    """
+    if layout is Layout.JSONL:
+        return _Jsonl(stream)
+    if layout is Layout.CSV:
+        return _Csv(stream, min(top_k, len(labels)))
+    return _Table(stream, labels, paths)
+
+
+def path_text(path: Path) -> str:
+    r"""Write a path as text that any stream of Unicode can take: bytes that are not UTF-8 become ``\xNN``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def top_json(prediction: Prediction) -> list[dict[str, Any]]:
+    """List the best classes as ``{"label", "probability"}``, best first, probabilities rounded to 6 digits."""
+    return [{"label": score.label, "probability": round(score.probability, 6)} for score in prediction.top]
+
+
+def error_text(error: EdgewiseError) -> str:
+    """Write an error on one line; line ends and control characters inside, as file names may have, are escaped."""
+    parts = (error.got, error.expected and f"expected: {error.expected}", error.do and f"do: {error.do}")
+    return "; ".join(_printable(part) for part in parts if part)
+
+
+class _Jsonl:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, row: Row) -> None:
+        prediction = row.prediction
+        record = {
+            "path": path_text(row.path),
+            "label": prediction and prediction.label,
+            "probability": prediction and round(prediction.probability, 6),
+            "top": top_json(prediction) if prediction else [],
+            "error": error_text(row.error) if row.error else None,
+            "milliseconds": row.milliseconds and round(row.milliseconds, 3),
+        }
+        self._stream.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._stream.flush()
+
+
+class _Csv:
+    def __init__(self, stream: TextIO, columns: int) -> None:
+        self._stream, self._columns = stream, columns
+        self._writer = csv.writer(stream, lineterminator="\n")
+        ranked = [f"{name}_{rank}" for rank in range(1, columns + 1) for name in ("label", "probability")]
+        self._put(["path", "label", "probability", "error", "milliseconds", *ranked])
+
+    def _put(self, cells: Sequence[object]) -> None:
+        self._writer.writerow(cells)
+        self._stream.flush()
+
+    def write(self, row: Row) -> None:
+        if row.prediction is None or row.milliseconds is None:
+            error = error_text(row.error) if row.error else ""
+            self._put([path_text(row.path), "", "", error, "", *[""] * 2 * self._columns])
+            return
+        top = [cell for score in row.prediction.top for cell in (score.label, f"{score.probability:.6f}")]
+        label, probability = row.prediction.label, f"{row.prediction.probability:.6f}"
+        self._put([path_text(row.path), label, probability, "", f"{row.milliseconds:.3f}", *top])
+
+
+class _Table:
+    """Streams, so widths are set beforehand; a longer path pushes its row to the right and is never cut."""
+
+    def __init__(self, stream: TextIO, labels: Sequence[str], paths: Sequence[Path]) -> None:
+        self._stream = stream
+        self._path_width = min(60, max((_width(_printable(path_text(path))) for path in paths), default=0))
+        self._label_width = max(_width(_printable(label)) for label in (*labels, "unknown"))
+        self._put("photo", "label", "probability", "next")
+
+    def _put(self, path: str, label: str, probability: str, rest: str) -> None:
+        cells = _pad(path, self._path_width), _pad(label, self._label_width), f"{probability:>11}", rest
+        self._stream.write("  ".join(cells).rstrip() + "\n")
+        self._stream.flush()
+
+    def write(self, row: Row) -> None:
+        path = _printable(path_text(row.path))
+        if row.prediction is None:
+            self._put(path, "-", "-", f"error: {error_text(row.error)}" if row.error else "")
+            return
+        top = row.prediction.top
+        others = [score for score in top if score.label != row.prediction.label]
+        rest = ", ".join(f"{_printable(score.label)} {score.probability:.1%}" for score in others)
+        self._put(path, _printable(row.prediction.label), f"{row.prediction.probability:.1%}", rest)
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal: two for wide characters, none for combining ones."""
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+    )
+
+
+def _pad(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))
