@@ -1,0 +1,113 @@
+"""The machine and the software that a figure was measured on. Nothing here names the host or its user."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from edgewise.runtime.backends import usable_cores
+
+FLAGS = (
+    "sse4_2",
+    "avx",
+    "avx2",
+    "fma",
+    "f16c",
+    "avx512f",
+    "avx512bw",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "avx_vnni",
+    "amx_int8",
+    "amx_bf16",
+    "asimd",
+    "asimdhp",
+    "asimddp",
+    "i8mm",
+    "bf16",
+    "sve",
+    "sve2",
+    "hypervisor",
+)
+"""CPU features that decide how fast inference is; ``hypervisor`` tells a virtual machine."""
+
+PACKAGES = (
+    "edgewise",
+    "numpy",
+    "opencv-python-headless",
+    "opencv-python",
+    "ai-edge-litert",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "tensorflow",
+    "tf-keras",
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it was measured; empty text or 0 where the system does not tell."""
+
+    cpu: str
+    board: str  # such as "Raspberry Pi 5 Model B Rev 1.0"
+    architecture: str  # such as "x86_64" or "aarch64"
+    flags: tuple[str, ...]  # those of FLAGS that the CPU has
+    cores: int  # logical cores that this process may use
+    memory_bytes: int
+    system: str
+    governor: str  # CPU frequency governor
+    load_average: tuple[float, ...]  # over 1, 5 and 15 minutes, before anything was measured
+
+
+def describe_machine(root: Path = Path("/")) -> Machine:
+    """Describe this machine from the files under ``root`` (``proc``, ``sys`` and ``etc``)."""
+    info = _fields(_read(root / "proc/cpuinfo"), ":")
+    memory = _fields(_read(root / "proc/meminfo"), ":").get("MemTotal", "0 kB")
+    present = set((info.get("flags") or info.get("Features") or "").split())
+    release = _fields(_read(root / "etc/os-release"), "=").get("PRETTY_NAME", "").strip('"')
+    return Machine(
+        cpu=info.get("model name") or info.get("Model") or platform.processor() or platform.machine(),
+        board=_read(root / "proc/device-tree/model").strip("\0\n "),
+        architecture=platform.machine(),
+        flags=tuple(flag for flag in FLAGS if flag in present),
+        cores=usable_cores(),
+        memory_bytes=int(memory.split()[0]) * 1024,
+        system=f"{release or platform.system()}, {platform.system()} {platform.release()}",
+        governor=_read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip(),
+        load_average=tuple(round(load, 2) for load in os.getloadavg()) if hasattr(os, "getloadavg") else (),
+    )
+
+
+def installed_versions() -> Mapping[str, str]:
+    """Versions of Python and of those PACKAGES that are installed."""
+    found = {package: _version(package) for package in PACKAGES}
+    return {"python": platform.python_version(), **{package: number for package, number in found.items() if number}}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _fields(text: str, separator: str) -> dict[str, str]:
+    """Lines of ``key separator value``; the first of equal keys counts."""
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        key, found, value = line.partition(separator)
+        if found:
+            fields.setdefault(key.strip(), value.strip())
+    return fields

@@ -1,0 +1,61 @@
+"""Which photos are measured: all, or a seeded choice with the same number of each class."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterable, Sequence
+from itertools import chain, zip_longest
+from typing import TYPE_CHECKING
+
+from edgewise.spec import DataError, InputError
+
+if TYPE_CHECKING:
+    from edgewise.runtime.folders import LabelledPhoto
+
+
+def choose(photos: Sequence[LabelledPhoto], limit: int | None, seed: int) -> tuple[LabelledPhoto, ...]:
+    """Take ``limit`` photos, class by class in turn, each class in seeded order; all of them without a limit.
+
+    Raises:
+        InputError: ``limit`` is not positive.
+    """
+    if limit is None or limit >= len(photos):
+        return tuple(photos)
+    if limit < 1:
+        raise InputError(f"--limit is {limit}", "a number of photos from 1 on")
+    classes: dict[str, list[LabelledPhoto]] = {}
+    for photo in sorted(photos, key=lambda photo: (photo.label, photo.path)):
+        classes.setdefault(photo.label, []).append(photo)
+    order = random.Random(seed)  # noqa: S311 - a choice to repeat, not a secret
+    for members in classes.values():
+        order.shuffle(members)
+    in_turn = chain.from_iterable(zip_longest(*classes.values()))
+    return tuple(photo for photo in in_turn if photo is not None)[:limit]
+
+
+def digest(photos: Sequence[LabelledPhoto]) -> str:
+    """SHA-256 over each photo's label and content in order.
+
+    Reading every file also brings them all into memory's cache, so that the first row is not the only one that waits
+    for the disk.
+    """
+    total = hashlib.sha256()
+    for photo in photos:
+        total.update(hashlib.sha256(photo.label.encode("utf-8", "surrogateescape")).digest())
+        try:
+            total.update(hashlib.sha256(photo.path.read_bytes()).digest())
+        except OSError:
+            total.update(b"unreadable")
+    return total.hexdigest()
+
+
+def check_labels(photo_labels: Iterable[str], labels: Sequence[str], name: str) -> None:
+    """Raise DataError where a photo's class is one the model does not know."""
+    strangers = sorted(set(photo_labels) - set(labels))
+    if strangers:
+        raise DataError(
+            f"the photos have classes that {name} does not know: {', '.join(strangers[:5])}",
+            f"some of: {', '.join(labels[:20])}{' ...' if len(labels) > 20 else ''}",
+            "give the data set the model was trained on, or photos in folders of the same names",
+        )

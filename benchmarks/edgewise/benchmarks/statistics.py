@@ -1,0 +1,114 @@
+"""Percentiles that are withheld where there are too few samples, and exact intervals of a share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ENOUGH_FOR_P90 = 64
+"""Fewest queries for a 90th percentile: MLPerf Inference rules, early stopping."""
+
+ENOUGH_FOR_P99 = 662
+"""Fewest queries for a 99th percentile: MLPerf Inference rules, early stopping."""
+
+
+def percentile(samples: Sequence[float], share: float) -> float:
+    """The nearest-rank percentile: the smallest sample that at least ``share`` of all samples do not exceed.
+
+    Args:
+        samples: at least one number, in any order.
+        share: 0 < share <= 1.
+
+    Raises:
+        ValueError: no samples, or ``share`` out of range.
+    """
+    if not samples or not 0 < share <= 1:
+        raise ValueError("a percentile needs samples and a share above 0 and up to 1")
+    # The rounding undoes floating-point noise such as 0.9 * 10 = 9.000000000000002.
+    rank = math.ceil(round(share * len(samples), 9))
+    return sorted(samples)[rank - 1]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Times of single queries in milliseconds; a percentile that the number of queries does not support is None."""
+
+    queries: int  # count, > 0
+    p10: float | None  # ms, from 64 queries on
+    p50: float  # ms
+    p90: float | None  # ms, from 64 queries on
+    p99: float | None  # ms, from 662 queries on
+    fastest: float  # ms
+
+
+def latency(samples_ns: Sequence[int]) -> Latency:
+    """Summarize times of single queries.
+
+    Args:
+        samples_ns: at least one time, in nanoseconds.
+    """
+    milliseconds = [sample / 1e6 for sample in samples_ns]
+    queries = len(milliseconds)
+    return Latency(
+        queries=queries,
+        p10=percentile(milliseconds, 0.10) if queries >= ENOUGH_FOR_P90 else None,
+        p50=percentile(milliseconds, 0.50),
+        p90=percentile(milliseconds, 0.90) if queries >= ENOUGH_FOR_P90 else None,
+        p99=percentile(milliseconds, 0.99) if queries >= ENOUGH_FOR_P99 else None,
+        fastest=min(milliseconds),
+    )
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of successes with its exact 95% interval, all 0-1."""
+
+    successes: int
+    total: int  # count, > 0
+    share: float
+    low: float
+    high: float
+    method: str = "Clopper-Pearson 95%"
+
+
+def share(successes: int, total: int) -> Share:
+    """The share of successes with its Clopper-Pearson interval (Clopper and Pearson, Biometrika 26, 1934).
+
+    Raises:
+        ValueError: ``total`` is not positive or ``successes`` is not within 0 and ``total``.
+    """
+    if total < 1 or not 0 <= successes <= total:
+        raise ValueError(f"{successes} successes of {total} are not a share")
+    low = _lower_bound(successes, total)
+    high = 1 - _lower_bound(total - successes, total)
+    return Share(successes, total, successes / total, low, high)
+
+
+def _lower_bound(successes: int, total: int, tail: float = 0.025) -> float:
+    """The p for which ``successes`` or more of ``total`` have probability ``tail``, by bisection."""
+    if successes == 0:
+        return 0.0
+    low, high = 0.0, successes / total
+    for _ in range(60):
+        middle = (low + high) / 2
+        if _at_least(successes, total, middle) < tail:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def _at_least(successes: int, total: int, p: float) -> float:
+    """Binomial probability of ``successes`` or more, for p <= successes / total, where the terms only fall."""
+    if p <= 0 or p >= 1:
+        return float(p >= 1)
+    logarithm = math.lgamma(total + 1) - math.lgamma(successes + 1) - math.lgamma(total - successes + 1)
+    term = math.exp(logarithm + successes * math.log(p) + (total - successes) * math.log1p(-p))
+    added = 0.0
+    for count in range(successes, total + 1):
+        added += term
+        if term <= added * 1e-17:
+            break
+        term *= (total - count) / (count + 1) * p / (1 - p)
+    return added
