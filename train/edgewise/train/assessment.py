@@ -1,0 +1,116 @@
+"""Measure any model on a labelled folder: a run folder, a .tflite or an .onnx file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgewise.runtime.backends import Backend, open_backend
+from edgewise.runtime.folders import shortened
+from edgewise.runtime.modelfile import read_model
+from edgewise.spec import DataError
+from edgewise.spec.progress import Reporter
+from edgewise.train.dataset import Dataset, Example, load_dataset
+from edgewise.train.evaluation import Metrics, evaluate
+from edgewise.train.pixels import load_pixels
+from edgewise.train.reference import KerasReference
+from edgewise.train.run import Run
+from edgewise.train.trainer import report_skipped
+
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """The result of `assess`."""
+
+    model: str
+    split: str  # "train", "validation", "test", or "all"
+    labels: tuple[str, ...]
+    metrics: Metrics
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is measured, whatever kind of model it is."""
+
+    backend: Backend
+    labels: tuple[str, ...]
+    size: int  # pixels
+    seed: int  # of the split it was trained with
+    data_sha256: str  # of the data it was trained on
+
+
+def assess(
+    model: Path, data: Path, *, split: str | None, backend: str | None, threads: int | None, reporter: Reporter
+) -> Assessment:
+    """Measure a model on labelled photos.
+
+    Args:
+        model: a run folder, or a .tflite or .onnx file that Edgewise exported.
+        data: a folder of photos. Where it has no splits and is the one the model was trained on, the split of the
+            training is used, so that no photo is measured that the model has learned from.
+        split: "train", "validation" or "test"; None takes test photos where there are splits, else all.
+        backend: of a model file; None takes the usual one.
+        threads: CPU threads; None: all cores.
+        reporter: is told about the progress.
+
+    Raises:
+        DataError: the folder cannot be used, or has classes that the model does not know.
+        ModelError, BackendError: the model cannot be used.
+    """
+    subject = _open(model, backend, threads)
+    dataset = load_dataset(data, seed=subject.seed, training=False, reporter=reporter)
+    name, examples = _choose(dataset, split, subject)
+    pixels = load_pixels(
+        _aligned(examples, dataset, subject.labels), subject.size, name=f"{name} photos", reporter=reporter
+    )
+    report_skipped((*dataset.skipped, *pixels.skipped), reporter)
+    results = []
+    with reporter.task(f"classifying {name} photos", len(pixels.labels)) as step:
+        for start in range(0, len(pixels.labels), BATCH):
+            results.append(subject.backend.run(pixels.images[start : start + BATCH]))
+            step(len(results[-1]))
+    metrics = evaluate(np.concatenate(results), pixels.labels, subject.labels)
+    return Assessment(str(model), name, subject.labels, metrics)
+
+
+def _open(path: Path, backend: str | None, threads: int | None) -> _Subject:
+    if path.is_dir():
+        run = Run.open(path)
+        config = run.config
+        reference = KerasReference(run, threads)
+        return _Subject(reference, run.labels, config.architecture.image_size, config.recipe.seed, config.data_sha256)
+    model = read_model(path)
+    made: Any = model.manifest.provenance
+    seed = made.get("seed") if isinstance(made.get("seed"), int) else 0
+    opened = open_backend(model, backend, threads)
+    return _Subject(opened, model.manifest.labels, model.manifest.input.height, seed, str(made.get("data_sha256")))
+
+
+def _choose(dataset: Dataset, split: str | None, subject: _Subject) -> tuple[str, Sequence[Example]]:
+    strange = dataset.split_by_us and dataset.sha256 != subject.data_sha256
+    if strange and split is None:
+        return "all", [example for examples in dataset.splits.values() for example in examples]
+    name = split or next(name for name in ("test", "validation", "train") if name in dataset.splits)
+    if strange or name not in dataset.splits:
+        there = "no split folders" if strange else "these splits: " + ", ".join(dataset.splits)
+        raise DataError(f"--split {name}: {dataset.root} has {there}", do="choose another --split or leave it out")
+    return name, dataset.splits[name]
+
+
+def _aligned(examples: Sequence[Example], dataset: Dataset, labels: Sequence[str]) -> list[Example]:
+    """Give every photo the index its class has in the model, by name."""
+    unknown = sorted(set(dataset.labels) - set(labels))
+    if unknown:
+        raise DataError(
+            f"{dataset.root} has classes the model does not know: {shortened(unknown)}",
+            "the model's classes: " + shortened(labels),
+            "rename or remove these folders",
+        )
+    index = {label: number for number, label in enumerate(labels)}
+    return [replace(example, index=index[example.label]) for example in examples]

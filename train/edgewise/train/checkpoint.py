@@ -1,0 +1,115 @@
+"""States to resume from: the two newest are kept, each verified by digests before it is used."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgewise.spec.files import sha256_file, write_text
+from edgewise.train.hdf5 import read_arrays, write_arrays
+from edgewise.train.weights import load_weights, save_weights
+
+KEPT = 2
+WEIGHTS, OPTIMIZER, STATE = "model.weights.h5", "optimizer.h5", "state.json"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of the history."""
+
+    epoch: int  # from 1
+    loss: float
+    accuracy: float  # on augmented training photos, 0-1
+    val_loss: float
+    val_accuracy: float  # 0-1
+    learning_rate: float
+    seconds: float  # wall time of the whole epoch
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Higher is better: validation accuracy, then the smaller loss."""
+        return (self.val_accuracy, -self.val_loss)
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a training has come."""
+
+    history: tuple[Epoch, ...] = ()
+    head_accuracy: float | None = None  # validation accuracy of the head alone, 0-1; None: no such phase
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are done."""
+        return len(self.history)
+
+    @property
+    def best_epoch(self) -> int:
+        """Number of the epoch whose weights are kept, the earliest of equals; 0 is the state before the first."""
+        best = max(self.history, key=lambda epoch: epoch.rank, default=None)
+        if best is None or (self.head_accuracy is not None and best.val_accuracy < self.head_accuracy):
+            return 0
+        return best.epoch
+
+
+def save_checkpoint(folder: Path, model: Any, optimizer: Any, state: State) -> None:
+    """Save a state to resume from, and drop all but the newest `KEPT`.
+
+    Raises:
+        OutputError: it cannot be written; older checkpoints are still there.
+    """
+    target = folder / f"epoch-{state.epoch:05d}"
+    shutil.rmtree(target, ignore_errors=True)
+    save_weights(model, target / WEIGHTS)
+    write_arrays(target / OPTIMIZER, {_slot(i): v.numpy() for i, v in enumerate(_variables(optimizer))})
+    digests = {name: sha256_file(target / name) for name in (WEIGHTS, OPTIMIZER)}
+    # The state comes last: a checkpoint that has one is complete.
+    write_text(target / STATE, json.dumps({**asdict(state), "sha256": digests}, indent=1))
+    for old in _folders(folder)[KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def newest_state(folder: Path) -> tuple[Path, State] | None:
+    """The newest complete and undamaged checkpoint, or None where there is none."""
+    found = ((candidate, _read_state(candidate)) for candidate in _folders(folder))
+    return next(((candidate, state) for candidate, state in found if state), None)
+
+
+def _read_state(candidate: Path) -> State | None:
+    """The state of one checkpoint; None where it was interrupted while it was written, or is damaged."""
+    try:
+        data = json.loads((candidate / STATE).read_text(encoding="utf-8"))
+        if any(sha256_file(candidate / name) != data["sha256"][name] for name in (WEIGHTS, OPTIMIZER)):
+            return None
+        return State(tuple(Epoch(**row) for row in data["history"]), data["head_accuracy"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def load_checkpoint(path: Path, model: Any, optimizer: Any) -> None:
+    """Bring a model and its optimizer to a saved state.
+
+    Raises:
+        ModelError: the checkpoint belongs to another network.
+    """
+    load_weights(model, path / WEIGHTS)
+    variables = _variables(optimizer)
+    arrays = read_arrays(path / OPTIMIZER, {_slot(i): tuple(v.shape) for i, v in enumerate(variables)})
+    for index, variable in enumerate(variables):
+        variable.assign(arrays[_slot(index)])
+
+
+def _variables(optimizer: Any) -> list[Any]:
+    variables = optimizer.variables
+    return list(variables() if callable(variables) else variables)
+
+
+def _slot(index: int) -> str:
+    return f"slot_{index:05d}"
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(folder.glob("epoch-*"), reverse=True)

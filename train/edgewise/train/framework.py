@@ -1,0 +1,51 @@
+"""The one door to TensorFlow: Keras 2 (``tf_keras``), quiet, with a fixed number of threads.
+
+tensorflow-model-optimization and tf2onnx work with Keras 2 only, so ``TF_USE_LEGACY_KERAS`` is set before anything
+imports TensorFlow. Every module of this package gets ``tf`` and ``keras`` from here.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+
+from edgewise.spec import ExtraMissingError
+from edgewise.spec.quiet import quiet_stderr
+
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
+
+try:
+    with quiet_stderr():
+        import numpy as np
+        import tensorflow as tf
+        import tf_keras as keras
+except ImportError as error:
+    raise ExtraMissingError("train", error.name or "tensorflow") from error
+
+tf.get_logger().setLevel("ERROR")
+
+__all__ = ["keras", "seed_everything", "tf", "use_threads"]
+
+
+def use_threads(threads: int | None) -> None:
+    """Limit TensorFlow to ``threads`` CPU threads; None leaves the choice to TensorFlow (all cores).
+
+    TensorFlow fixes its thread pools at the first operation; a later call with another count has no effect.
+    """
+    if threads is None:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(min(threads, 2))
+    except RuntimeError:
+        return  # already running, in a process that does several steps
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and TensorFlow."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - Keras initializers without a seed of their own draw from here
+    keras.utils.set_random_seed(seed)

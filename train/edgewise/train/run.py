@@ -1,0 +1,220 @@
+"""A run folder: everything one training made, as plain data.
+
+    config.yaml             the network as data, how it was trained, on which photos
+    labels.txt              class names, one a line, in index order
+    photos.csv              path, label, split and SHA-256 of every photo used
+    model.weights.h5        the best weights so far
+    history.csv             one row per epoch
+    metrics.json            accuracy on the held-out photos
+    learning_curves.png     confusion_matrix.png
+    checkpoints/            the newest states to resume from
+
+Nothing in it is executed on loading: the network is rebuilt by our own code from ``config.yaml``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edgewise.spec import DataError, InputError, ModelError
+from edgewise.spec.files import sha256_file, write_bytes, write_text
+from edgewise.train.architecture import Architecture
+from edgewise.train.batches import Augmentation
+from edgewise.train.dataset import Dataset, Example
+
+CONFIG = "config.yaml"
+MAX_TEXT_BYTES = 256 << 20
+"""Largest text file of a run folder that is read, in bytes."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained."""
+
+    weights: str = "imagenet"  # "imagenet", "none" or a path
+    epochs: int = 10  # of the whole network, >= 1
+    head_epochs: int = 30  # of the classifier on the frozen backbone, >= 0; only with given weights
+    batch_size: int = 32  # photos, >= 2
+    learning_rate: float | None = None  # peak, > 0; None: 1e-3 from scratch, 1e-4 with given weights
+    weight_decay: float = 1e-4  # of AdamW, >= 0
+    patience: int = 5  # epochs without a better validation accuracy before training stops, >= 1
+    seed: int = 0  # 0 - 2^31-1
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        ranges = {"epochs": (1, 10_000), "head_epochs": (0, 10_000), "batch_size": (2, 4096), "patience": (1, 10_000)}
+        ranges["seed"] = (0, 2**31 - 1)
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or not low <= value <= high:
+                raise InputError(f"--{name.replace('_', '-')} {value}", f"a whole number from {low} to {high}")
+        if self.learning_rate is not None and not 0 < self.learning_rate <= 10:
+            raise InputError(f"--learning-rate {self.learning_rate}", "a number above 0, usually 0.00001 to 0.01")
+
+    @property
+    def peak_rate(self) -> float:
+        """Highest learning rate."""
+        return self.learning_rate or (1e-3 if self.weights == "none" else 1e-4)
+
+
+@dataclass(frozen=True)
+class Config:
+    """What ``config.yaml`` holds."""
+
+    architecture: Architecture
+    recipe: Recipe
+    data: Path  # where the photos were
+    data_sha256: str  # of the data set, see edgewise.train.dataset.Dataset
+    weights_sha256: str | None  # of the initial weights file
+
+    def to_yaml(self) -> str:
+        """As a YAML document."""
+        return yaml.safe_dump(
+            {
+                "edgewise": version("edgewise"),
+                "data": str(self.data),
+                "data_sha256": self.data_sha256,
+                "weights_sha256": self.weights_sha256,
+                "architecture": self.architecture.to_data(),
+                "recipe": asdict(self.recipe),
+            },
+            sort_keys=False,
+            allow_unicode=True,
+        )
+
+    @staticmethod
+    def from_yaml(text: str, name: str) -> Config:
+        """Read what `to_yaml` wrote, from a file that is not trusted.
+
+        Raises:
+            ModelError: not YAML, or a field is missing or out of range.
+        """
+        try:
+            data = yaml.safe_load(text)
+            recipe = dict(data["recipe"])
+            return Config(
+                architecture=Architecture.from_data(data["architecture"], name),
+                recipe=Recipe(**{**recipe, "augmentation": Augmentation(**recipe["augmentation"])}),
+                data=Path(data["data"]),
+                data_sha256=str(data["data_sha256"]),
+                weights_sha256=data["weights_sha256"],
+            )
+        except (yaml.YAMLError, TypeError, KeyError, ValueError, RecursionError, InputError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ModelError(f"{name} is not the configuration of a run: {reason}", do="train again") from error
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder on disk."""
+
+    path: Path
+    config: Config
+    labels: tuple[str, ...]
+
+    @property
+    def weights_path(self) -> Path:
+        """The best weights."""
+        return self.path / "model.weights.h5"
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """What ``metrics.json`` says; empty where training has not ended."""
+        path = self.path / "metrics.json"
+        try:
+            data = json.loads(_read_text(path)) if path.exists() else {}
+        except ValueError as error:
+            raise ModelError(f"{path} is not JSON: {error}", do="train again") from error
+        return data if isinstance(data, dict) else {}
+
+    @staticmethod
+    def is_run(path: Path) -> bool:
+        """Whether a folder looks like a run folder."""
+        return (path / CONFIG).is_file()
+
+    @staticmethod
+    def create(path: Path, config: Config, dataset: Dataset) -> Run:
+        """Begin a run folder. Raises OutputError."""
+        write_text(path / "labels.txt", "".join(f"{label}\n" for label in dataset.labels))
+        write_bytes(path / "photos.csv", _photos_csv(dataset))
+        # The configuration comes last: a folder that has one is complete.
+        write_text(path / CONFIG, config.to_yaml())
+        return Run(path, config, dataset.labels)
+
+    @staticmethod
+    def open(path: Path) -> Run:
+        """Read a run folder that is not trusted.
+
+        Raises:
+            ModelError: not a run folder, or damaged.
+        """
+        if not Run.is_run(path):
+            raise ModelError(f"{path} is not a run folder: it has no {CONFIG}", "a folder that `edgewise train` made")
+        config = Config.from_yaml(_read_text(path / CONFIG), str(path / CONFIG))
+        labels = tuple(_read_text(path / "labels.txt").splitlines())
+        if len(labels) != config.architecture.classes or len(set(labels)) != len(labels):
+            raise ModelError(
+                f"{path / 'labels.txt'} has {len(labels)} names",
+                f"{config.architecture.classes} different ones",
+                "train again",
+            )
+        return Run(path, config, labels)
+
+    def photos(self, split: str, data: Path | None = None) -> tuple[Example, ...]:
+        """The photos that were used for ``split`` in this run.
+
+        Args:
+            split: "train", "validation" or "test".
+            data: where the photos are now; None: where they were.
+
+        Raises:
+            DataError: the folder is not there, or a photo is missing or has changed.
+        """
+        root = data or self.config.data
+        if not root.is_dir():
+            raise DataError(f"the photos of this run are not at {root}", do="say where they are with --data")
+        return tuple(self._examples(split, root))
+
+    def _examples(self, split: str, root: Path) -> Iterator[Example]:
+        index = {label: number for number, label in enumerate(self.labels)}
+        for row in csv.DictReader(io.StringIO(_read_text(self.path / "photos.csv"))):
+            if row["split"] != split:
+                continue
+            path = root / row["path"]
+            if ".." in Path(row["path"]).parts or row["label"] not in index or not path.is_file():
+                raise DataError(
+                    f"{path} is not there any more", "the photos of this run", "say where they are with --data"
+                )
+            if sha256_file(path) != row["sha256"]:
+                raise DataError(f"{path} has changed since training", "the photos of this run", "train again")
+            yield Example(path, row["label"], index[row["label"]], row["sha256"])
+
+
+def _photos_csv(dataset: Dataset) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "label", "split", "sha256"])
+    for split, examples in dataset.splits.items():
+        writer.writerows(
+            [str(example.path.relative_to(dataset.root)), example.label, split, example.sha256] for example in examples
+        )
+    # A file name need not be UTF-8; its bytes are written as they are.
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _read_text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_TEXT_BYTES:
+            raise ModelError(f"{path} is {path.stat().st_size} bytes long", f"at most {MAX_TEXT_BYTES}")
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error}", "a complete run folder", "train again") from error

@@ -1,0 +1,193 @@
+"""Weights of a network: our own files, files in the official Keras layout, and ImageNet's."""
+
+from __future__ import annotations
+
+import re
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewise.spec import InputError, ModelError
+from edgewise.spec.files import sha256_file
+from edgewise.train.architecture import Architecture
+from edgewise.train.framework import keras
+from edgewise.train.hdf5 import opened, read_arrays, read_dataset, write_arrays
+from edgewise.train.network import build, residual_scale
+
+IMAGENET_FILE = "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5"
+IMAGENET_URL = "https://storage.googleapis.com/tensorflow/keras-applications/inception_resnet_v2/"
+IMAGENET_MD5 = "d19885ff4a710c122648d3b5c3b684e4"
+FETCH_TIMEOUT = 30.0
+"""Seconds without an answer before fetching the ImageNet weights is given up."""
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """Where a network's first weights came from."""
+
+    source: str  # "none", "imagenet" or the path that was given
+    sha256: str | None  # of the file; None for "none"
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether there is something in them worth keeping still while the head learns."""
+        return self.source != "none"
+
+
+def variable_name(variable: Any) -> str:
+    """The name of a Keras variable without its output number: ``stem_1/kernel``."""
+    return str(variable.name).split(":")[0]
+
+
+def save_weights(model: Any, path: Path) -> None:
+    """Write a model's weights as ``/layer/variable`` data sets, atomically. Raises OutputError."""
+    write_arrays(path, {variable_name(variable): variable.numpy() for variable in model.weights})
+
+
+def load_weights(model: Any, path: Path) -> None:
+    """Fill a model from a file that `save_weights` wrote.
+
+    Raises:
+        ModelError: no such file, damaged, or an array is missing or of another shape; the message names it.
+    """
+    arrays = read_arrays(path, {variable_name(variable): tuple(variable.shape) for variable in model.weights})
+    for variable in model.weights:
+        variable.assign(arrays[variable_name(variable)])
+
+
+def load_initial(model: Any, architecture: Architecture, source: str) -> InitialWeights:
+    """Fill a new network with its first weights.
+
+    Args:
+        model: built by `edgewise.train.network.build` from ``architecture``, with or without top.
+        architecture: of ``model``.
+        source: ``"none"`` (keep the random ones), ``"imagenet"``, or the path of a file in the official layout.
+
+    Raises:
+        InputError: ImageNet's weights cannot be fetched, or the path does not exist.
+        ModelError: the file does not fit the network; the message names the layer.
+    """
+    if source == "none":
+        return InitialWeights("none", None)
+    path = fetch_imagenet() if source == "imagenet" else Path(source)
+    if not path.is_file():
+        raise InputError(
+            f"--weights {source}: there is no such file",
+            "'imagenet', 'none', or the path of an .h5 file in the official Keras layout",
+        )
+    load_official(model, architecture, path)
+    return InitialWeights(source, sha256_file(path))
+
+
+def fetch_imagenet() -> Path:
+    """Fetch the official ImageNet weights through Keras, once; later calls find them in Keras' cache.
+
+    Raises:
+        InputError: they cannot be fetched; the message says how to get and use the file by hand.
+    """
+    url = IMAGENET_URL + IMAGENET_FILE
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(FETCH_TIMEOUT)
+    try:
+        with redirect_stdout(sys.stderr):  # Keras prints its progress, and results belong on standard output
+            return Path(keras.utils.get_file(IMAGENET_FILE, url, cache_subdir="models", file_hash=IMAGENET_MD5))
+    except Exception as error:  # Keras raises the bare class
+        reason = str(error).rsplit(" -- ", 1)[-1].strip() or type(error).__name__
+        raise InputError(
+            f"the ImageNet weights could not be fetched ({reason})",
+            f"the file {IMAGENET_FILE} (219 MB, MD5 {IMAGENET_MD5})",
+            f"on a machine with a connection get {url}\n"
+            f"    then use it here:   --weights PATH/TO/{IMAGENET_FILE}\n"
+            "    or, from scratch:   --weights none   (needs far more photos and time)",
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def load_official(model: Any, architecture: Architecture, path: Path) -> None:
+    """Fill a network from a file in the layout of ``tf_keras.applications.InceptionResNetV2``.
+
+    The n-th layer with weights in the file belongs to the n-th layer with weights of the full network, whatever their
+    names, as in Keras itself. Up-projections are multiplied by the residual scale. Blocks that ``model`` does not have
+    are skipped. The classifier is taken where the file has one with as many classes; otherwise it stays as it is.
+
+    Raises:
+        ModelError: not that layout, a layer is missing, or an array has another shape; the message names the layer.
+    """
+    full = build(Architecture(architecture.classes, architecture.image_size), top=True)
+    expected = [layer for layer in full.layers if layer.weights]
+    backbone = [layer for layer in expected if layer.name != "predictions"]
+    with opened(path) as file:
+        stored = _official_layers(file, path)
+        if len(stored) not in (len(backbone), len(backbone) + 1):
+            raise ModelError(
+                f"{path} has {len(stored)} layers with weights{_first_missing(stored, expected)}",
+                f"{len(backbone)} of InceptionResNetV2, or {len(backbone) + 1} with its classifier",
+                "use a weights file of tf_keras.applications.InceptionResNetV2",
+            )
+        for layer, name in zip(expected, stored, strict=False):
+            _fill(model, layer, file, name, path)
+
+
+def _fill(model: Any, layer: Any, file: h5py.File, name: str, path: Path) -> None:
+    """Give the layer of ``model`` named as ``layer`` the arrays stored under ``name``, if it is there and fits."""
+    if not any(own.name == layer.name for own in model.layers):
+        return
+    own = model.get_layer(layer.name)
+    keys = [_text(key) for key in file[name].attrs["weight_names"]]
+    if own.name == "predictions" and not _classifier_fits(own, file[name], keys):
+        return
+    if len(keys) != len(own.weights):
+        raise ModelError(f"layer '{name}' in {path} has {len(keys)} arrays", f"{len(own.weights)}, as '{own.name}' has")
+    shapes = [tuple(variable.shape) for variable in own.weights]
+    arrays = [read_dataset(file[name], key, shape, path) for key, shape in zip(keys, shapes, strict=True)]
+    own.set_weights(_scaled(own.name, arrays))
+
+
+def _scaled(name: str, arrays: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """Fold the residual scale into an up-projection's kernel and bias; leave other layers alone."""
+    up_projection = re.fullmatch(r"(block\d+)_(\d+)_conv", name)
+    if not up_projection:
+        return arrays
+    scale = np.float32(residual_scale(up_projection[1], int(up_projection[2])))
+    return [array * scale for array in arrays]
+
+
+def _classifier_fits(layer: Any, group: h5py.Group, keys: Sequence[str]) -> bool:
+    return [group[key].shape if key in group else None for key in keys] == [tuple(w.shape) for w in layer.weights]
+
+
+def _official_layers(file: h5py.File, path: Path) -> list[str]:
+    """Names of the layers with weights, in the order of the file."""
+    if "layer_names" not in file.attrs:
+        raise ModelError(
+            f"{path} is not in the official Keras layout (it has no 'layer_names')",
+            "a weights file of tf_keras.applications.InceptionResNetV2",
+            "a full model (.keras, or .h5 with the architecture) is not loaded, because loading it can run code",
+        )
+    names = [_text(name) for name in file.attrs["layer_names"]]
+    missing = next((name for name in names if not isinstance(file.get(name, getlink=True), h5py.HardLink)), None)
+    if missing is not None:
+        raise ModelError(f"{path} lists the layer '{missing}' but does not have it", "an undamaged file")
+    return [name for name in names if len(file[name].attrs.get("weight_names", ()))]
+
+
+def _first_missing(stored: Sequence[str], expected: Sequence[Any]) -> str:
+    """Name the first layer that should be there by kind and is not, to help finding what is wrong with a file."""
+    for name, layer in zip(stored, expected, strict=False):
+        normalizes = "batch_normalization" in name or name.endswith("_bn")
+        if normalizes != layer.name.endswith("_bn"):
+            return f" (where '{layer.name}' should be there is '{name}')"
+    return f" ('{expected[len(stored)].name}' is missing)" if len(stored) < len(expected) else ""
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
