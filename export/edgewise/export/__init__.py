@@ -1,0 +1,1 @@
+"""From a trained run to files for a device: folding, conversion, the gate, releases."""
