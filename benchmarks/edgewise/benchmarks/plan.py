@@ -68,7 +68,7 @@ def _read_index(release: Path) -> Mapping[str, Any]:
         raise ModelError(f"{path} has no list of variants", "a release's index", "export the release again")
     if not variants:
         raise ModelError(f"{path} lists no variant", "at least one", "export the release again")
-    return index
+    return dict(index)
 
 
 def _model_files(release: Path, index: Mapping[str, Any]) -> list[tuple[Path, str]]:

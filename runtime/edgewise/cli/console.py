@@ -1,0 +1,111 @@
+"""What every command shares: where text goes, how progress looks, how errors and missing parts are told."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
+
+import typer
+
+from edgewise.spec.errors import EdgewiseError, ExtraMissingError
+from edgewise.spec.progress import Reporter, Step
+
+EXTRA_OF_MODULE = {
+    "h5py": "train",
+    "keras": "train",
+    "matplotlib": "train",
+    "pandas": "train",
+    "sklearn": "train",
+    "tensorflow": "train",
+    "tf_keras": "train",
+    "yaml": "train",
+    "flatbuffers": "export",
+    "onnx": "export",
+    "tensorflow_model_optimization": "export",
+    "tf2onnx": "export",
+    "jinja2": "bench",
+}
+"""Which extra brings a module. Where one is missing, the extra that the command asks for is named."""
+
+
+def load(module: str, extra: str) -> ModuleType:
+    """Import the part of Edgewise that a command needs.
+
+    Args:
+        module: for example ``"edgewise.train.trainer"``.
+        extra: the extra that brings what it needs.
+
+    Raises:
+        ExtraMissingError: something it needs is not installed.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in EXTRA_OF_MODULE:
+            raise
+        raise ExtraMissingError(extra, missing) from error
+    except ExtraMissingError as error:
+        raise ExtraMissingError(extra, error.module) from error
+
+
+def report_error(error: EdgewiseError) -> None:
+    """Print an error for a person, on standard error, without a traceback."""
+    typer.echo(f"{typer.style('error:', fg='red', bold=True)} {error}", err=True)
+
+
+class ConsoleReporter:
+    """Shows progress on standard error: bars on a terminal, and otherwise a line now and then."""
+
+    def say(self, message: str) -> None:
+        """Print one line."""
+        typer.echo(message, err=True)
+
+    @contextmanager
+    def task(self, name: str, total: int) -> Iterator[Step]:
+        """Show a bar with rate and remaining time, where standard error is a terminal."""
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        console = Console(stderr=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+            task = progress.add_task(escape(name), total=total, note="", rate="")
+
+            def step(done: int = 1, note: str = "") -> None:
+                speed = progress.tasks[0].speed
+                progress.update(task, advance=done, note=escape(note), rate=f"{speed:.0f}/s" if speed else "")
+
+            yield step
+
+
+def reporter() -> Reporter:
+    """The reporter of the command line."""
+    return ConsoleReporter()
+
+
+def interrupted(hint: str = "") -> int:
+    """Tell that Ctrl-C was heard; returns the exit code for it."""
+    typer.echo(f"\nstopped{': ' + hint if hint else ''}", err=True)
+    sys.stderr.flush()
+    return 130

@@ -1,0 +1,141 @@
+"""``edgewise demo``: the whole way on pictures it draws itself."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgewise.cli.benchmark import benchmark
+from edgewise.cli.console import interrupted, load, reporter
+from edgewise.spec.files import refuse_overwrite, write_text
+from edgewise.spec.manifest import Format, Scheme
+
+MARK = ".edgewise-demo"
+"""File that says that a folder was made by the demo and may be replaced with --overwrite."""
+
+
+@dataclass(frozen=True)
+class _Size:
+    """How much the demo does."""
+
+    drawings: dict[str, int]  # per split
+    image_size: int  # pixels
+    blocks: tuple[int, int, int]
+    epochs: int
+    batch_size: int
+    max_drop: float  # points of top-1 that int8 may lose
+
+
+FULL = _Size({"train": 5000, "validation": 500, "test": 1000}, 75, (10, 20, 10), 2, 64, 1.0)
+QUICK = _Size({"train": 400, "validation": 100, "test": 200}, 75, (1, 1, 1), 1, 32, 100.0)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("edgewise-demo"),
+    threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1, show_default="all cores")] = None,
+    seed: Annotated[int, typer.Option(help="Of the drawings and the training.", min=0)] = 0,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A tiny network on few drawings: shows the way in a minute, learns little.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier demo in --out.")] = False,
+) -> None:
+    """Draw ten signs, train on them, export, prove and benchmark: no photos and no network needed."""
+    for part in (
+        "edgewise.train.signs",
+        "edgewise.train.trainer",
+        "edgewise.export.release",
+        "edgewise.benchmarks.runner",
+    ):
+        load(part, "all")
+    refuse_overwrite(out, overwrite=overwrite, is_ours=lambda folder: (folder / MARK).is_file())
+    shutil.rmtree(out, ignore_errors=True)
+    write_text(out / MARK, "made by `edgewise demo`\n")
+    try:
+        _Demo(out, threads, seed, QUICK if quick else FULL).run()
+    except KeyboardInterrupt:
+        raise typer.Exit(interrupted("run the demo again with --overwrite")) from None
+
+
+@dataclass(frozen=True)
+class _Demo:
+    out: Path
+    threads: int | None
+    seed: int
+    size: _Size
+
+    def run(self) -> None:
+        begin = time.monotonic()
+        steps = (self._draw, self._train, self._export, self._benchmark)
+        for number, step in enumerate(steps, 1):
+            typer.echo(f"\n[{number}/{len(steps)}] {step.__doc__}", err=True)
+            step()
+        self._say_what_next(time.monotonic() - begin)
+
+    def _draw(self) -> None:
+        """Drawing ten signs as a webcam would see them on paper. They are drawn by this program, not photographed."""
+        signs = load("edgewise.train.signs", "all")
+        total = sum(self.size.drawings.values())
+        with reporter().task("drawing", total) as step:
+            done = 0
+
+            def progress(now: int, _: int) -> None:
+                nonlocal done
+                step(now - done)
+                done = now
+
+            signs.write_signs(self.out / "signs", self.size.drawings, seed=self.seed, progress=progress)
+        typer.echo(f"{total} drawings in {self.out / 'signs'}", err=True)
+
+    def _train(self) -> None:
+        """Training InceptionResNetV2 on them, from scratch."""
+        trainer, runs = load("edgewise.train.trainer", "all"), load("edgewise.train.run", "all")
+        batches = load("edgewise.train.batches", "all")
+        recipe = runs.Recipe(
+            weights="none", epochs=self.size.epochs, batch_size=self.size.batch_size, seed=self.seed,
+            # Arrows and ticks mean something else mirrored; the drawings vary enough by themselves.
+            augmentation=batches.Augmentation(flip=False, zoom=0.0, light=0.0),
+        )  # fmt: skip
+        plan = trainer.Plan(recipe, self.size.image_size, self.size.blocks)
+        trainer.train(
+            self.out / "signs", self.out / "run", plan, overwrite=False, threads=self.threads, reporter=reporter()
+        )
+
+    def _export(self) -> None:
+        """Exporting to TFLite and ONNX, float and int8, and proving each file on held-out drawings."""
+        release = load("edgewise.export.release", "all")
+        request = release.Request(
+            run=self.out / "run", out=self.out / "release", name="signs",
+            variants=release.variants(list(Format), list(Scheme)), max_drop=self.size.max_drop, threads=self.threads,
+        )  # fmt: skip
+        release.export(request, reporter())
+
+    def _benchmark(self) -> None:
+        """Measuring accuracy and speed of every file on this machine."""
+        # Called as a plain function, so every option it reads is given.
+        options: dict[str, Any] = {
+            "threads": self.threads,
+            "reference": None,
+            "split": "test",
+            "limit": None,
+            "seed": 0,
+        }
+        benchmark(
+            self.out / "release", self.out / "signs", self.out / "report", seconds=None, quick=True, as_json=False,
+            overwrite=False, **options,
+        )  # fmt: skip
+
+    def _say_what_next(self, seconds: float) -> None:
+        model = self.out / "release" / "signs-int8.tflite"
+        typer.echo(
+            f"\nDone in {seconds / 60:.1f} minutes.\n"
+            f"  report:        {self.out / 'report' / 'report.html'}\n"
+            f"  one drawing:   edgewise predict {model} {self.out / 'signs' / 'test' / 'star'} --top-k 1\n"
+            f"  your webcam:   edgewise live {model}    (draw a star on paper and hold it up)\n"
+            f"  your photos:   edgewise train PHOTOS --out RUN",
+            err=True,
+        )
