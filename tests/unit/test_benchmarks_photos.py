@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from edgewise.benchmarks.photos import check_labels, choose, digest
+from edgewise.benchmarks.photos import check_labels, choose, digest, held_out
 from edgewise.runtime.folders import LabelledPhoto
 from edgewise.spec import DataError, InputError
+from edgewise.spec.files import sha256_file
 
 PHOTOS = [LabelledPhoto(Path(f"{label}/{n}.jpg"), label) for label, many in (("a", 50), ("b", 3)) for n in range(many)]
 
@@ -53,3 +54,24 @@ def test_a_class_that_the_model_does_not_know_is_named() -> None:
         DataError, match=r"the photos have classes that m\.onnx does not know: hat\nExpected: some of: a, b"
     ):
         check_labels(["a", "hat"], ("a", "b"), "m.onnx")
+
+
+def test_photos_without_splits_are_those_the_run_set_aside(tmp_path: Path) -> None:
+    photos = []
+    for number in range(4):
+        path = tmp_path / f"{number}.jpg"
+        path.write_bytes(f"photo {number}".encode())
+        photos.append(LabelledPhoto(path, "a"))
+    rows = [("train", 0), ("test", 1), ("validation", 2), ("test", 3)]
+    lines = [f"elsewhere/{n}.jpg,a,{split},{sha256_file(photos[n].path)}\n" for split, n in rows]
+    (tmp_path / "photos.csv").write_text("path,label,split,sha256\n" + "".join(lines))
+    assert held_out(photos, tmp_path) == ((photos[1], photos[3]), "test")
+
+
+def test_photos_the_run_does_not_know_are_all_measured(tmp_path: Path) -> None:
+    path = tmp_path / "new.jpg"
+    path.write_bytes(b"new")
+    photos = (LabelledPhoto(path, "a"),)
+    assert held_out(photos, tmp_path) == (photos, "all")
+    (tmp_path / "photos.csv").write_text("path,label,split,sha256\nx.jpg,a,test,00\n")
+    assert held_out(photos, tmp_path) == (photos, "all")

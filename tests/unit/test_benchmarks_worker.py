@@ -50,6 +50,6 @@ def test_a_model_that_is_missing_is_the_child_s_error() -> None:
 def test_photos_that_cannot_be_read_are_the_child_s_error(tmp_path: Path) -> None:
     (tmp_path / "p.jpg").write_bytes(b"")
     task = Task(str(TINY / "tiny.onnx"), "onnxruntime", 1, ((str(tmp_path / "p.jpg"), "red"),), 0, 2, 0.1, "")
-    assert (
-        measure_in_child(task).error == "none of the 1 photos can be read\nDo: see them with: edgewise data check DATA"
+    assert measure_in_child(task).error == (
+        f"none of the 1 photos can be read; the first: {tmp_path / 'p.jpg'} is empty (0 bytes)\nDo: look at the files"
     )

@@ -280,7 +280,7 @@ def test_prepare_is_read_decode_fit_for_path_and_bytes(tmp_path: Path) -> None:
     content = turned_jpeg(encode(scene(480, 640), ".jpg"), 6)
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
-    expected = fit(decode(content, "a.jpg", at_least=(75, 75)), 75, 75)
+    expected = fit(decode(content, "a.jpg", at_least=(150, 150)), 75, 75)
     assert np.array_equal(prepare(path, 75, 75), expected)
     assert np.array_equal(prepare(content, 75, 75), expected)
     assert difference(expected, fit(np.ascontiguousarray(np.rot90(scene(480, 640), -1)), 75, 75)) <= 8

@@ -184,7 +184,7 @@ def test_sums_that_do_not_fit_name_both_digests(tmp_path: Path) -> None:
 def test_sums_that_are_a_folder(tmp_path: Path) -> None:
     (tmp_path / "SHA256SUMS").mkdir()
     message = refused(put(tmp_path, "m.onnx", ONNX))
-    assert "SHA256SUMS cannot be read" in message
+    assert "SHA256SUMS is not a file" in message
 
 
 # Hostile archives, sealed by the one who made them

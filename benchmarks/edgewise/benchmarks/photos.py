@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import random
 from collections.abc import Iterable, Sequence
@@ -9,8 +10,11 @@ from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
 from edgewise.spec import DataError, InputError
+from edgewise.spec.files import sha256_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edgewise.runtime.folders import LabelledPhoto
 
 
@@ -32,6 +36,25 @@ def choose(photos: Sequence[LabelledPhoto], limit: int | None, seed: int) -> tup
         order.shuffle(members)
     in_turn = chain.from_iterable(zip_longest(*classes.values()))
     return tuple(photo for photo in in_turn if photo is not None)[:limit]
+
+
+def held_out(photos: Sequence[LabelledPhoto], run: Path) -> tuple[tuple[LabelledPhoto, ...], str]:
+    """Of photos without splits, those that a run has set aside for its test, known by their content.
+
+    Args:
+        photos: labelled photos.
+        run: a run folder; its ``photos.csv`` says which photos were for what.
+
+    Returns:
+        The test photos and "test"; all photos and "all" where none of them is known to the run.
+    """
+    try:
+        with (run / "photos.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            tested = {row.get("sha256") for row in csv.DictReader(file) if row.get("split") == "test"}
+        known = tuple(photo for photo in photos if sha256_file(photo.path) in tested)
+    except (OSError, csv.Error):
+        return tuple(photos), "all"
+    return (known, "test") if known else (tuple(photos), "all")
 
 
 def digest(photos: Sequence[LabelledPhoto]) -> str:

@@ -24,6 +24,7 @@ class Plan:
     entries: tuple[Entry, ...]
     labels: Mapping[str, tuple[str, ...]]  # by path of each readable model file
     remarks: tuple[str, ...]  # why something that could be expected is not among the entries
+    run: Path | None = None  # the run folder that the files were made from, where it is known
 
 
 def make_plan(release: Path, reference: str | None) -> Plan:
@@ -52,7 +53,7 @@ def make_plan(release: Path, reference: str | None) -> Plan:
     if run is not None:
         entries.append(_reference(run))
     name = str(index.get("name") or release.resolve().stem)
-    return Plan(name, tuple(entries), labels, (remark,) if remark else ())
+    return Plan(name, tuple(entries), labels, (remark,) if remark else (), run)
 
 
 def _read_index(release: Path) -> Mapping[str, Any]:
@@ -80,7 +81,8 @@ def _model_files(release: Path, index: Mapping[str, Any]) -> list[tuple[Path, st
         return [(release, "")]
     if not release.is_dir():
         raise InputError(f"{release} does not exist", "a release folder or a model file")
-    files = [(path, "") for path in sorted(release.iterdir()) if path.suffix in SUFFIXES and path.is_file()]
+    there = (path for path in sorted(release.iterdir()) if path.suffix in SUFFIXES and path.is_file())
+    files = [(path, "") for path in there if ".rejected" not in path.suffixes]
     if not files:
         raise InputError(
             f"{release} has no model file",

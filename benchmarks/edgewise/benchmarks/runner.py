@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from edgewise.benchmarks.environment import describe_machine, installed_versions
-from edgewise.benchmarks.photos import check_labels, choose, digest
+from edgewise.benchmarks.photos import check_labels, choose, digest, held_out
 from edgewise.benchmarks.plan import Plan, make_plan
 from edgewise.benchmarks.remarks import make_remarks
 from edgewise.benchmarks.report import RESULTS, require_extra, write_reports
@@ -22,6 +20,7 @@ from edgewise.benchmarks.results import Data, Entry, Failure, Results, Row, Sett
 from edgewise.benchmarks.task import Measurement, Task
 from edgewise.runtime.backends import usable_cores
 from edgewise.spec import DataError, InputError
+from edgewise.spec.child import safe_python
 from edgewise.spec.files import refuse_overwrite
 
 ROUNDS = 2
@@ -84,21 +83,27 @@ def run_benchmark(
     threads = usable_cores() if threads is None else threads
     if threads < 1 or not seconds > 0:
         raise InputError(f"--threads is {threads} and --seconds is {seconds:g}", "both above 0")
+    plan = make_plan(release, reference)
+    results = _measure_plan(plan, data, split, Settings(threads, seconds, ROUNDS, seed, limit), progress)
+    results = replace(results, release=str(release), command=command)
+    write_reports(results, out)
+    return results
+
+
+def _measure_plan(plan: Plan, data: Path, split: str, settings: Settings, progress: Callable[[Step], None]) -> Results:
     started, begin = datetime.now(timezone.utc), time.monotonic()
     machine = describe_machine()
-    plan = make_plan(release, reference)
-    photos, described = _read_data(data, split, limit, seed, plan)
-    settings = Settings(threads, seconds, ROUNDS, seed, limit)
+    photos, described = _read_data(data, split, settings.limit, settings.seed, plan)
     measurements = _measure_all(plan.entries, photos, settings, progress)
     made = [make_row(entry, done) for entry, done in zip(plan.entries, measurements, strict=True)]
     rows = tuple(sorted((row for row in made if isinstance(row, Row)), key=lambda row: row.latency.p50))
     versions = installed_versions()
-    results = Results(
+    return Results(
         name=plan.name,
-        release=str(release),
+        release="",
         started=started.isoformat(timespec="seconds"),
         took_seconds=round(time.monotonic() - begin, 1),
-        command=command,
+        command=(),
         edgewise=versions.get("edgewise", ""),
         machine=machine,
         versions=versions,
@@ -106,10 +111,8 @@ def run_benchmark(
         data=described,
         rows=rows,
         failures=tuple(failure for failure in made if isinstance(failure, Failure)),
-        remarks=(*plan.remarks, *make_remarks(rows, described, machine, threads)),
+        remarks=(*plan.remarks, *make_remarks(rows, described, machine, settings.threads)),
     )
-    write_reports(results, out)
-    return results
 
 
 def _read_data(
@@ -119,7 +122,9 @@ def _read_data(
     from edgewise.runtime.folders import read_folder
 
     folder = read_folder(root)
-    everything = folder.photos(split)
+    everything, split = folder.photos(split), "all" if "all" in folder.splits else split
+    if split == "all" and plan.run is not None:
+        everything, split = held_out(everything, plan.run)
     if not everything:
         raise DataError(f"{root} has no photos", "a folder with one folder of photos per class")
     chosen = choose(everything, limit, seed)
@@ -127,7 +132,7 @@ def _read_data(
         check_labels((photo.label for photo in chosen), labels, path)
     described = Data(
         path=str(root),
-        split="all" if "all" in folder.splits else split,
+        split=split,
         photos=len(chosen),
         available=len(everything),
         classes=len({photo.label for photo in chosen}),
@@ -180,17 +185,14 @@ def measure_in_child(task: Task, command: tuple[str, ...] = ("-m", "edgewise.ben
         command: what the process runs, after the interpreter.
     """
     patience = PATIENCE_SECONDS + PATIENCE_PER_PHOTO * len(task.photos) + 10 * task.seconds
-    # The folder where the user happens to be must not offer modules to the child.
-    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     with tempfile.TemporaryDirectory(prefix="edgewise-benchmark-") as folder:
         answer = Path(folder) / "answer.json"
         try:
             done = subprocess.run(
-                [sys.executable, *command],
+                [*safe_python(), *command],
                 input=replace(task, result=str(answer)).to_json(),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=environment,
                 encoding="utf-8",
                 errors="replace",
                 timeout=patience,

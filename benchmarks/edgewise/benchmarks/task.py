@@ -58,4 +58,7 @@ class Measurement:
     def from_json(text: str) -> Measurement:
         """Read what `to_json` wrote."""
         data: Mapping[str, Any] = json.loads(text)
-        return Measurement(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+        }
+        return Measurement(**fields)

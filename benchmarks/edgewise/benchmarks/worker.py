@@ -6,7 +6,6 @@ the memory of the bare interpreter has been noted.
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -117,10 +116,15 @@ def _open_reference(run: Path, threads: int) -> Network:
 def _first_readable(task: Task, network: Network) -> NDArray[Any]:
     from edgewise.runtime.images import prepare
 
+    reasons: list[str] = []
     for path, _ in task.photos:
-        with contextlib.suppress(PhotoError):
+        try:
             return prepare(Path(path), network.height, network.width)[None]
-    raise InputError(f"none of the {len(task.photos)} photos can be read", do="see them with: edgewise data check DATA")
+        except PhotoError as error:  # noqa: PERF203 - the first readable photo ends the loop
+            reasons.append(error.got)
+    raise InputError(
+        f"none of the {len(task.photos)} photos can be read; the first: {reasons[0]}", do="look at the files"
+    )
 
 
 def _classify(task: Task, network: Network, clock: Clock) -> tuple[tuple[int, ...], int, tuple[str, ...]]:

@@ -33,7 +33,7 @@ try:
             quantize_static,
         )
         from onnxruntime.quantization.shape_inference import quant_pre_process
-except ImportError as error:
+except ModuleNotFoundError as error:
     raise ExtraMissingError("export", error.name or "tf2onnx") from error
 
 OPSET = 17

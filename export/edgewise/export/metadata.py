@@ -34,14 +34,14 @@ def embed_tflite(model: bytes, manifest: Manifest) -> bytes:
     Raises:
         ModelError: a model that carries metadata already, a label that does not fit on a line, or a bad manifest.
     """
-    text = _manifest_json(model, manifest)
     labels = _label_lines(manifest.labels)
+    text = _manifest_json(model, manifest)
     entries = {METADATA_NAME: model_metadata(manifest), DIGEST_KEY: BLANK}
     file = io.BytesIO()
     file.write(metadata_prefix(model, entries))
     file.write(model)
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in ((LABELS_FILE, labels), (MANIFEST_FILE, text)):
+        for name, content in ((LABELS_FILE, labels.encode()), (MANIFEST_FILE, text)):
             entry = zipfile.ZipInfo(name, _EARLIEST)
             entry.external_attr = _READABLE
             entry.create_system = 3  # Unix on every machine
@@ -101,10 +101,10 @@ def _carries_already() -> ModelError:
     )
 
 
-def _label_lines(labels: tuple[str, ...]) -> bytes:
+def _label_lines(labels: tuple[str, ...]) -> str:
     for label in labels:
         if label.splitlines() != [label]:
             raise ModelError(
                 f"the label {label!r} holds a line break", "labels that fit on one line each", "rename the class"
             )
-    return "".join(f"{label}\n" for label in labels).encode("utf-8")
+    return "".join(f"{label}\n" for label in labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,7 +21,7 @@ from edgewise.export.metadata import embed_onnx, embed_tflite
 from edgewise.export.shelf import Shelf
 from edgewise.runtime.backends import open_backend
 from edgewise.runtime.modelfile import read_model
-from edgewise.spec import Calibration, Format, GateError, InputSpec, Manifest, Scheme
+from edgewise.spec import Calibration, Format, GateError, InputError, InputSpec, Manifest, Scheme
 from edgewise.spec.progress import Reporter
 from edgewise.train.pixels import Pixels, class_balanced, digest_of, load_pixels
 from edgewise.train.reference import KerasReference
@@ -67,8 +68,13 @@ class Request:
     variants: tuple[Variant, ...]
     data: Path | None = None  # where the run's photos are now; None: where they were
     max_drop: float = 1.0  # percentage points of top-1 that a quantized file may lose
+    held_out: int = MAX_HELD_OUT  # photos for the gate, at most
     overwrite: bool = False
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name or self.name != os.path.basename(self.name) or not self.name.isprintable():
+            raise InputError(f"--name {self.name!r}", "the first part of a file name, without folders")
 
 
 def export(request: Request, reporter: Reporter) -> tuple[Exported, ...]:
@@ -88,7 +94,7 @@ def export(request: Request, reporter: Reporter) -> tuple[Exported, ...]:
         ConversionError: a conversion tool failed.
     """
     shelf = Shelf(request.out)
-    shelf.make_room([variant.file_name(request.name) for variant in request.variants], overwrite=request.overwrite)
+    shelf.check_free([variant.file_name(request.name) for variant in request.variants], overwrite=request.overwrite)
     exporter = _Exporter(request, reporter)
     done = [exporter.make(variant, shelf) for variant in request.variants]
     passed = tuple(item for item in done if item.verdict.refusal is None)
@@ -104,7 +110,7 @@ def export(request: Request, reporter: Reporter) -> tuple[Exported, ...]:
 
 def variants(formats: Sequence[Format], schemes: Sequence[Scheme]) -> tuple[Variant, ...]:
     """All combinations, in the order in which they share work."""
-    return tuple(Variant(model_format, scheme) for model_format in formats for scheme in schemes)
+    return tuple(dict.fromkeys(Variant(model_format, scheme) for model_format in formats for scheme in schemes))
 
 
 class _Exporter:
@@ -113,6 +119,8 @@ class _Exporter:
     def __init__(self, request: Request, reporter: Reporter) -> None:
         self.request, self.reporter = request, reporter
         self.run = Run.open(request.run)
+        if not self.run.finished:
+            reporter.say(f"{request.run}: training has not come to its end; the best weights so far are exported")
         self.reference = KerasReference(self.run, request.threads)
 
     @cached_property
@@ -129,7 +137,7 @@ class _Exporter:
         test = list(self.run.photos("test", self.request.data))
         validation = [] if len(test) >= MIN_HELD_OUT else list(self.run.photos("validation", self.request.data))
         split = "+".join(name for name, part in (("test", test), ("validation", validation)) if part)
-        chosen = class_balanced(test + validation, MAX_HELD_OUT, self.run.config.recipe.seed)
+        chosen = class_balanced(test + validation, self.request.held_out, self.run.config.recipe.seed)
         pixels = self._load(chosen, "held-out photos")
         self.reporter.say(f"running the Keras network on {len(pixels.labels)} {split} photos")
         return HeldOut(pixels, split, self.reference.run(pixels.images))

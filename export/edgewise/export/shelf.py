@@ -1,7 +1,7 @@
 """A release folder: model files, ``index.json`` and ``SHA256SUMS``, always consistent.
 
-Sums of files that are about to change are dropped first and written last, so that at no moment a sum stands beside
-a file it does not fit.
+A file that is about to change is dropped from both lists first and added last, so that at no moment a sum stands
+beside a file it does not fit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgewise.spec import ModelError
+from edgewise.spec import ModelError, OutputError
 from edgewise.spec.files import refuse_overwrite, write_bytes, write_text
 
 INDEX, SUMS = "index.json", "SHA256SUMS"
@@ -29,55 +29,73 @@ class Shelf:
 
     path: Path
 
-    def make_room(self, names: Sequence[str], *, overwrite: bool) -> None:
-        """Forget the files that will be made.
+    def check_free(self, names: Sequence[str], *, overwrite: bool) -> None:
+        """Make sure that files may be written. Changes nothing.
 
         Raises:
-            OutputError: one exists and may not be replaced; nothing was changed.
+            OutputError: one exists and may not be replaced, or the folder cannot be written.
+            ModelError: there is an index that cannot be read.
         """
+        # Found out now, and not after minutes of converting.
+        there = next(path for path in (self.path.absolute(), *self.path.absolute().parents) if path.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            raise self._not_writable(f"{there} is not a folder where files may be made")
         for name in names:
             refuse_overwrite(self.path / name, overwrite=overwrite)
-        rows = [row for row in self._rows() if row["file"] not in names]
-        if len(rows) < len(self._rows()):
-            self._write_sums(rows)
-        for name in names:
-            _rejected(self.path / name).unlink(missing_ok=True)
+        self._index()
 
     @contextmanager
     def draft(self, name: str) -> Iterator[Path]:
-        """A temporary path with the suffix of ``name``, in a folder of its own that goes away again."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".draft-", dir=self.path) as folder:
-            yield Path(folder, name)
+        """A temporary path with the suffix of ``name``, in a folder of its own that goes away again.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".draft-", dir=self.path) as folder:
+                yield Path(folder, name)
+        except OSError as error:
+            raise self._not_writable(error.strerror or str(error)) from error
 
     def place(self, name: str, content: bytes, *, rejected: bool) -> Path:
-        """Write a file under its name, or under one that says ``rejected``. Raises OutputError."""
-        path = _rejected(self.path / name) if rejected else self.path / name
-        write_bytes(path, content)
-        if rejected:
-            # A file of an earlier export under this name is not what was asked for now.
-            (self.path / name).unlink(missing_ok=True)
-        return path
+        """Write a file under its name, or under one that says ``rejected``, and forget what stood under both.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if (index := self._index())["variants"]:
+            self._write({**index, "variants": [row for row in index["variants"] if row["file"] != name]})
+        good, bad = self.path / name, _rejected(self.path / name)
+        write_bytes(bad if rejected else good, content)
+        # A file of an earlier export is not what was asked for now.
+        (good if rejected else bad).unlink(missing_ok=True)
+        return bad if rejected else good
 
     def publish(self, name: str, run: str, rows: Sequence[dict[str, Any]]) -> None:
         """Add files to the index and the sums. Raises OutputError."""
         replaced = {row["file"] for row in rows}
-        kept = [row for row in self._rows() if row["file"] not in replaced and (self.path / row["file"]).is_file()]
-        everything = sorted([*kept, *rows], key=lambda row: str(row["file"]))
-        index = {"schema": SCHEMA, "name": name, "run": run, "variants": everything}
+        kept = [row for row in self._index()["variants"] if row["file"] not in replaced]
+        there = [row for row in kept if (self.path / row["file"]).is_file()]
+        everything = sorted([*there, *rows], key=lambda row: str(row["file"]))
+        self._write({"schema": SCHEMA, "name": name, "run": run, "variants": everything})
+
+    def _not_writable(self, reason: str) -> OutputError:
+        return OutputError(f"cannot write into {self.path}: {reason}", do="choose another place with --out")
+
+    def _write(self, index: dict[str, Any]) -> None:
         write_text(self.path / INDEX, json.dumps(index, indent=2, ensure_ascii=False) + "\n")
-        self._write_sums(everything)
+        write_text(self.path / SUMS, "".join(f"{row['sha256']}  {row['file']}\n" for row in index["variants"]))
 
-    def _write_sums(self, rows: Sequence[dict[str, Any]]) -> None:
-        write_text(self.path / SUMS, "".join(f"{row['sha256']}  {row['file']}\n" for row in rows))
-
-    def _rows(self) -> list[dict[str, Any]]:
+    def _index(self) -> dict[str, Any]:
+        """What ``index.json`` holds, with the rows that name a file in this folder."""
         path = self.path / INDEX
         if not path.is_file():
-            return []
+            return {"variants": []}
         try:
-            rows = json.loads(path.read_text(encoding="utf-8"))["variants"]
-            return [row for row in rows if os.path.basename(row["file"]) == row["file"] and row["sha256"]]
+            index = json.loads(path.read_text(encoding="utf-8"))
+            rows = [row for row in index["variants"] if os.path.basename(row["file"]) == row["file"] and row["sha256"]]
+            return {**index, "variants": rows}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(
                 f"{path} cannot be read: {error}", "an index that Edgewise wrote", "choose another --out"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +19,6 @@ EXTRA_OF_MODULE = {
     "h5py": "train",
     "keras": "train",
     "matplotlib": "train",
-    "pandas": "train",
     "sklearn": "train",
     "tensorflow": "train",
     "tf_keras": "train",
@@ -50,6 +51,16 @@ def load(module: str, extra: str) -> ModuleType:
         raise ExtraMissingError(extra, missing) from error
     except ExtraMissingError as error:
         raise ExtraMissingError(extra, error.module) from error
+    except ImportError as error:
+        raise EdgewiseError(
+            f"the part '{extra}' is installed and cannot be loaded: {error}", do="install it again"
+        ) from error
+
+
+def command_line(*words: object) -> str:
+    """A command that can be typed as it is: with the program as it was called now, and quoted."""
+    program = "edgewise" if shutil.which("edgewise") else sys.argv[0]
+    return shlex.join([program, *map(str, words)])
 
 
 def report_error(error: EdgewiseError) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgewise.cli.console import interrupted, load, reporter
+from edgewise.cli.console import command_line, interrupted, load, reporter
 from edgewise.spec.manifest import Format, Scheme
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _export(
         typer.echo(release.as_json(exported))
     else:
         _print(exported)
-        typer.echo(f"next: edgewise benchmark {request.out} --data DATA --out REPORT", err=True)
+        typer.echo("next: " + command_line("benchmark", request.out, "--data", "DATA", "--out", "REPORT"), err=True)
 
 
 def _print(exported: Any) -> None:

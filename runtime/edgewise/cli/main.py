@@ -53,3 +53,7 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(interrupted())
+    except OSError as error:
+        # A full disk behind standard output, a folder that vanished: the machine's trouble, not the program's.
+        report_error(EdgewiseError(f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")))
+        sys.exit(1)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 import typer
 
 from edgewise.cli.console import reporter
-from edgewise.spec import InputError, PhotoError
+from edgewise.spec import InputError, OutputError, PhotoError
 from edgewise.spec.progress import Silent
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ def predict(
 
     form = _layout(layout, json_lines, out)
     if out is not None:
-        refuse_overwrite(out, overwrite=overwrite, is_ours=lambda path: not path.is_dir())
+        if out.is_dir():
+            raise OutputError(f"--out {out} is a folder", "the name of a file")
+        refuse_overwrite(out, overwrite=overwrite)
     found = find_photos(sources)
     if found.ignored:
         typer.echo(f"files ignored, because they are no photos by their suffix: {found.ignored}", err=True)

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgewise.cli.console import interrupted, load, reporter
+from edgewise.cli.console import command_line, interrupted, load, reporter
 from edgewise.spec.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from edgewise.train.assessment import Assessment
 
 Threads = Annotated[int | None, typer.Option(help="CPU threads.", min=1, show_default="all cores")]
 
+MAX_PRINTED_CLASSES = 15
+"""Up to so many classes, the confusion matrix is printed; more do not fit into a terminal."""
+
+
+CONTINUING = {"data", "out", "threads", "resume"}
+"""Options that go together with --resume; the others are what the run was begun with."""
+
 
 def train(
+    context: typer.Context,
     data: Annotated[
         Path | None,
         typer.Argument(
@@ -54,6 +64,7 @@ def train(
     batches = load("edgewise.train.batches", "train")
     try:
         if resume:
+            _refuse_new_options(context)
             trainer.resume(out, data=data, threads=threads, reporter=reporter())
             return
         if data is None:
@@ -64,9 +75,12 @@ def train(
         )  # fmt: skip
         plan = trainer.Plan(recipe, image_size, _counts(blocks))
         trainer.train(data, out, plan, overwrite=overwrite, threads=threads, reporter=reporter())
+    except trainer.Interrupted:
+        hint = "continue with: " + command_line("train", "--out", out, "--resume")
+        raise typer.Exit(interrupted(hint)) from None
     except KeyboardInterrupt:
-        raise typer.Exit(interrupted(f"continue with: edgewise train --out {out} --resume")) from None
-    typer.echo(f"next: edgewise export release {out}", err=True)
+        raise typer.Exit(interrupted("nothing was begun or changed")) from None
+    typer.echo("next: " + command_line("export", "release", out), err=True)
 
 
 def evaluate(
@@ -77,17 +91,41 @@ def evaluate(
     ] = None,
     backend: Annotated[str | None, typer.Option(help="litert or onnxruntime.", show_default="by the file")] = None,
     threads: Threads = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for metrics.json and confusion_matrix.png.", show_default=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace figures that are in --out.")] = False,
 ) -> None:
     """Measure top-1, top-5, precision, recall, F1 and confusions on labelled photos."""
-    assessment = load("edgewise.train.assessment", "train").assess(
-        model, data, split=split, backend=backend, threads=threads, reporter=reporter()
-    )
+    module = load("edgewise.train.assessment", "train")
+    if out is not None:
+        module.refuse_existing(out, overwrite=overwrite)
+    assessment = module.assess(model, data, split=split, backend=backend, threads=threads, reporter=reporter())
+    if out is not None:
+        assessment.save(out)
     if as_json:
-        data_out: dict[str, Any] = {"model": assessment.model, "split": assessment.split, "labels": assessment.labels}
-        typer.echo(json.dumps({**data_out, **assessment.metrics.to_data()}, ensure_ascii=False))
+        typer.echo(json.dumps(assessment.to_data(), ensure_ascii=False))
     else:
         _print(assessment)
+
+
+def _typed(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _refuse_new_options(context: typer.Context) -> None:
+    given = [
+        f"--{name.replace('_', '-')}" for name in context.params if name not in CONTINUING and _typed(context, name)
+    ]
+    if given:
+        raise InputError(
+            f"--resume together with {', '.join(given)}",
+            "--resume alone, because a run continues with the options it was begun with",
+            "leave them out, or begin another run",
+        )
 
 
 def _counts(blocks: str | None) -> tuple[int, ...] | None:
@@ -119,6 +157,22 @@ def _print(assessment: Assessment) -> None:
     for index, row in enumerate(metrics.classes):
         figures = (f"{row.precision:.3f}", f"{row.recall:.3f}", f"{row.f1:.3f}")
         table.add_row(escape(row.label), str(row.photos), *figures, escape(_mistaken(assessment, index)))
+    console.print(table)
+    if len(assessment.labels) <= MAX_PRINTED_CLASSES:
+        _print_confusion(assessment, console)
+
+
+def _print_confusion(assessment: Assessment, console: Console) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("", title="truth below, answers to the right", title_justify="left", box=None, header_style="bold")
+    for number in range(1, len(assessment.labels) + 1):
+        table.add_column(str(number), justify="right")
+    for number, (label, row) in enumerate(zip(assessment.labels, assessment.metrics.confusion, strict=True), 1):
+        cells = (f"[bold]{n}" if i == number else (str(n) if n else "·") for i, n in enumerate(row, 1))
+        table.add_row(f"{number} {escape(label)}", *cells)
+    console.print()
     console.print(table)
 
 

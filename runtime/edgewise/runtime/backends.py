@@ -50,7 +50,7 @@ class LiteRtBackend:
     def __init__(self, model: ModelFile, threads: int) -> None:
         try:
             from ai_edge_litert.interpreter import Interpreter
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             raise _not_installed("litert", "ai-edge-litert") from error
         self.threads = threads
         try:
@@ -89,7 +89,7 @@ class OnnxRuntimeBackend:
     def __init__(self, model: ModelFile, threads: int) -> None:
         try:
             import onnxruntime as ort
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             raise _not_installed("onnxruntime", "onnxruntime") from error
         self.threads = threads
         options = ort.SessionOptions()
@@ -98,6 +98,9 @@ class OnnxRuntimeBackend:
         options.log_severity_level = 4
         try:
             self._session: Any = ort.InferenceSession(model.content, options, providers=["CPUExecutionProvider"])
+            # Names are read here, because those of a hostile file need not be UTF-8.
+            inputs = [(entry.name, entry.type, tuple(entry.shape)) for entry in self._session.get_inputs()]
+            outputs = [(entry.name, entry.type, tuple(entry.shape)) for entry in self._session.get_outputs()]
         except (RuntimeError, ValueError) as error:
             raise _not_loadable(model, "ONNX Runtime", error) from error
         except Exception as error:
@@ -105,15 +108,15 @@ class OnnxRuntimeBackend:
             if type(error).__module__.startswith("onnxruntime"):
                 raise _not_loadable(model, "ONNX Runtime", error) from error
             raise
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        _check_signature(model, [tuple(i.shape) for i in inputs], [tuple(o.shape) for o in outputs])
-        if inputs[0].type != "tensor(uint8)" or outputs[0].type != "tensor(float)":
+        _check_signature(model, [shape for *_, shape in inputs], [shape for *_, shape in outputs])
+        (self._input, taken, _), (output, given, _) = inputs[0], outputs[0]
+        if taken != "tensor(uint8)" or given != "tensor(float)":
             raise ModelError(
-                f"{model.path} takes {inputs[0].type} and gives {outputs[0].type}",
+                f"{model.path} takes {taken} and gives {given}",
                 "uint8 pixels in and float32 probabilities out, as its manifest says",
                 "export it again",
             )
-        self._input, self._outputs = inputs[0].name, [outputs[0].name]
+        self._outputs = [output]
 
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Backend.run`."""

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.spec import SourceError
+from edgewise.spec.files import path_text
 
 BgrPicture = NDArray[np.uint8]
 """One frame as OpenCV gives it: (height, width, 3), blue, green, red, each 0-255."""
@@ -108,7 +109,7 @@ def video(address: str) -> Source:
         os.fsencode(address).decode("utf-8")
     except UnicodeDecodeError:
         # OpenCV kills the process on such a name.
-        shown = os.fsencode(address).decode("utf-8", "backslashreplace")
+        shown = path_text(address)
         raise SourceError(f"the name of the video {shown} is not UTF-8", do="rename the file") from None
     if not os.path.isfile(address):
         found = "a folder" if os.path.isdir(address) else "a device" if os.path.exists(address) else "no such file"

@@ -112,7 +112,22 @@ class Classifier:
         return self.prediction(self.probabilities(self.prepare(source)[np.newaxis])[0], top_k)
 
     def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Probabilities ``(n, classes)`` float32 of prepared pictures ``(n, height, width, 3)`` uint8 RGB."""
+        """Classify prepared pictures.
+
+        Args:
+            batch: ``(n, height, width, 3)`` uint8 RGB at the model's input size, n >= 1.
+
+        Returns:
+            ``(n, classes)`` float32 probabilities.
+
+        Raises:
+            InputError: an array of another shape or dtype.
+        """
+        size = (self.manifest.input.height, self.manifest.input.width, 3)
+        if batch.shape[1:] != size or batch.dtype != np.uint8 or not len(batch):
+            raise InputError(
+                f"an array of shape {batch.shape} and dtype {batch.dtype}", f"(n, {size[0]}, {size[1]}, 3) uint8 RGB"
+            )
         return self.backend.run(batch)
 
     def prediction(self, probabilities: NDArray[np.float32], top_k: int = 5) -> Prediction:

@@ -70,8 +70,17 @@ def read_folder(root: Path) -> PhotoFolder:
         DataError: no such folder, photos outside of class folders, class folders beside split folders, fewer than two
             classes, or a class that a split has and the train split does not know.
     """
-    if not root.is_dir():
-        raise DataError(f"there is no folder {root}", "a folder with one folder of photos per class")
+    try:
+        if not root.is_dir():
+            raise DataError(f"there is no folder {root}", "a folder with one folder of photos per class")
+        return _read_folder(root)
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or root} cannot be read: {error.strerror}", "folders that this user may read"
+        ) from error
+
+
+def _read_folder(root: Path) -> PhotoFolder:
     folders = _folders(root)
     found = {_ALIASES[folder.name.lower()]: folder for folder in folders if folder.name.lower() in _ALIASES}
     if "train" not in found and not {"test", "validation"} <= set(found):
@@ -161,10 +170,14 @@ def _folders(root: Path) -> list[Path]:
     )
 
 
+def _raise(error: OSError) -> None:
+    raise error
+
+
 def _files(root: Path) -> list[Path]:
     """Every file below ``root``, sorted, hidden folders left out, links to folders not followed."""
     found: list[Path] = []
-    for folder, inner, files in os.walk(root):
+    for folder, inner, files in os.walk(root, onerror=_raise):
         inner[:] = [name for name in inner if not name.startswith(".")]
         found += [Path(folder, name) for name in files]
     return sorted(found)

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from edgewise.runtime.headers import MAX_PIXELS, Header, read_header
 from edgewise.spec.errors import PhotoError
+from edgewise.spec.files import path_text
 
 # OpenCV reads both only while it is being imported; every failure it would log is raised as a PhotoError here.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
@@ -72,7 +73,7 @@ def prepare(source: Path | bytes, height: int, width: int) -> Picture:
     Raises:
         PhotoError: the photo cannot be read or decoded; the message names it.
     """
-    content, name = (source, "the photo") if isinstance(source, bytes) else (read(source), _shown(source))
+    content, name = (source, "the photo") if isinstance(source, bytes) else (read(source), path_text(source))
     # Twice the size: a reduced JPEG keeps enough detail for the averaging that follows, and large ones still gain most.
     return fit(decode(content, name, at_least=(2 * height, 2 * width)), height, width)
 
@@ -87,17 +88,17 @@ def read(path: Path) -> bytes:
         # Asked before opening, because opening a named pipe would wait for ever.
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise PhotoError(f"{_shown(path)} is a folder", "a photo", "name a file in it")
+            raise PhotoError(f"{path_text(path)} is a folder", "a photo", "name a file in it")
         if not stat.S_ISREG(mode):
-            raise PhotoError(f"{_shown(path)} is not a regular file", "a photo", "name a file")
+            raise PhotoError(f"{path_text(path)} is not a regular file", "a photo", "name a file")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise PhotoError(
-            f"{_shown(path)} cannot be read: {reason}", "a photo", "check the path and its permissions"
+            f"{path_text(path)} cannot be read: {reason}", "a photo", "check the path and its permissions"
         ) from error
-    _check_length(len(content), _shown(path))
+    _check_length(len(content), path_text(path))
     return content
 
 
@@ -150,11 +151,6 @@ def fit(picture: Picture, height: int, width: int) -> Picture:
     shrinks = height <= old_height and width <= old_width
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return _as_uint8(cv2.resize(np.ascontiguousarray(picture), (width, height), interpolation=method))
-
-
-def _shown(path: Path) -> str:
-    """Write a path as text that can be printed, whatever bytes its name holds."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _check_length(length: int, name: str) -> None:

@@ -126,6 +126,8 @@ def _keras_error(path: Path) -> ModelError:
 def _check_sums(path: Path, digest: str) -> None:
     """Compare with the line for this file in SHA256SUMS (format of the sha256sum command), where there is one."""
     sums = path.parent / "SHA256SUMS"
+    if sums.exists() and not sums.is_file():  # opening a pipe would wait for ever
+        raise ModelError(f"{sums} is not a file", "a file as `sha256sum` writes it")
     try:
         with sums.open("rb") as file:
             lines = file.read(MAX_SUMS_BYTES).splitlines()

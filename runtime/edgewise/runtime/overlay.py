@@ -13,6 +13,7 @@ import numpy as np
 
 from edgewise.runtime.camera import BgrPicture
 from edgewise.runtime.classifier import Prediction
+from edgewise.spec.child import safe_python
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _GREY, _GREEN, _AMBER = (190, 190, 190), (110, 220, 90), (60, 190, 255)  # blue, green, red
@@ -38,7 +39,7 @@ def why_no_window() -> str | None:
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return "no window is possible: there is no display (DISPLAY and WAYLAND_DISPLAY are not set)"
     try:
-        trial = subprocess.run([sys.executable, "-c", _TRIAL], capture_output=True, timeout=20, check=False)
+        trial = subprocess.run([*safe_python(), "-c", _TRIAL], capture_output=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"no window is possible: opening one was tried and failed ({type(error).__name__})"
     if trial.returncode:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any, Protocol, TextIO
 
 from edgewise.runtime.classifier import Prediction
 from edgewise.spec import EdgewiseError
+from edgewise.spec.files import path_text
 
 
 class Layout(str, Enum):
@@ -60,11 +60,6 @@ def open_sink(layout: Layout, stream: TextIO, *, labels: Sequence[str], paths: S
     if layout is Layout.CSV:
         return _Csv(stream, min(top_k, len(labels)))
     return _Table(stream, labels, paths)
-
-
-def path_text(path: Path) -> str:
-    r"""Write a path as text that any stream of Unicode can take: bytes that are not UTF-8 become ``\xNN``."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def top_json(prediction: Prediction) -> list[dict[str, Any]]:

@@ -14,6 +14,10 @@ EdgewiseError                 base; the command line prints it without a traceba
 
 from __future__ import annotations
 
+import sys
+
+PYTHON_NOTE = "   (needs Python 3.10-3.13, as TensorFlow does)"
+
 
 class EdgewiseError(Exception):
     """An error with what was got, what was expected and what to do about it.
@@ -79,7 +83,7 @@ class ExtraMissingError(EdgewiseError):
         self.extra, self.module = extra, module
         super().__init__(
             f"this needs the optional part '{extra}', and its module '{module}' is not installed",
-            do=f"pip install 'edgewise[{extra}]'",
+            do=f"pip install 'edgewise[{extra}]'" + (PYTHON_NOTE if sys.version_info >= (3, 14) else ""),
         )
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:  # type: ignore[override]

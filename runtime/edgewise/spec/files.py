@@ -57,6 +57,11 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode("utf-8"))
 
 
+def path_text(path: Path | str) -> str:
+    r"""Write a path as text that can be printed: bytes in a name that are not UTF-8 become ``\xNN``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def sha256(content: bytes) -> str:
     """SHA-256 of ``content`` as 64 lower-case hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
@@ -79,8 +84,13 @@ def refuse_overwrite(path: Path, *, overwrite: bool, is_ours: Callable[[Path], b
         overwrite: the user said ``--overwrite``.
         is_ours: tells whether an existing folder is something this command made; others are never overwritten.
     """
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return
+    try:
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            return
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be looked at: {error.strerror}", do="choose another place with --out"
+        ) from error
     if not is_ours(path):
         raise OutputError(
             f"{path} exists and was not made by this command", do="choose another place with --out; nothing was changed"

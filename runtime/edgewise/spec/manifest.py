@@ -73,7 +73,7 @@ class Accuracy:
 
     top1: float  # share, 0-1
     photos: int  # count, > 0
-    split: str  # "test", "validation" or "held-out"
+    split: str  # "test", "validation" or "test+validation"
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,9 @@ class _Reader:
 
     def _text(self, key: str, *allowed: str) -> str:
         value = self._data.get(key)
-        if not isinstance(value, str) or (allowed and value not in allowed):
-            self._fail(key, value, "one of " + ", ".join(allowed) if allowed else "a text")
+        # Control characters in a text from a foreign file would reach the terminal.
+        if not isinstance(value, str) or not value.isprintable() or (allowed and value not in allowed):
+            self._fail(key, value, "one of " + ", ".join(allowed) if allowed else "a printable text")
         return str(value)
 
     def _int(self, key: str, low: int, high: int) -> int:

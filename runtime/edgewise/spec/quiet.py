@@ -13,8 +13,11 @@ def quiet_stderr() -> Iterator[None]:
     """Drop what native code writes to standard error meanwhile.
 
     The engines greet and log through C++ streams of their own, which no setting of theirs silences altogether.
-    Python's exceptions are not affected. Meant for short moments: another thread's messages are dropped too.
+    Python's exceptions are not affected. Another thread's messages are dropped too.
     """
+    if sys.stderr is None:  # started with standard error closed: there is nothing to keep quiet
+        yield
+        return
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:

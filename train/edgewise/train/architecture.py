@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from reprlib import repr as short
 from typing import Any
 
 from edgewise.spec import InputError, ModelError
@@ -69,7 +70,7 @@ class Architecture:
         }
         for name, fine in checks.items():
             if not fine:
-                raise ModelError(f"{name} of the network is {getattr(self, name)!r}", self._expected(name))
+                raise ModelError(f"{name} of the network is {short(getattr(self, name))}", self._expected(name))
 
     def _valid_stage(self, stage: str) -> bool:
         numbers = self.blocks[stage]
@@ -109,7 +110,7 @@ class Architecture:
         fields = {"classes", "image_size", "blocks", "dropout", "backbone"}
         if not isinstance(data, dict) or set(data) != fields or not isinstance(data["blocks"], dict):
             raise ModelError(
-                f"{name}: the architecture in it is {data!r:.200}", "the fields " + ", ".join(sorted(fields))
+                f"{name}: the architecture in it is {short(data)}", "the fields " + ", ".join(sorted(fields))
             )
         blocks = {
             stage: tuple(numbers) if isinstance(numbers, list) else () for stage, numbers in data["blocks"].items()

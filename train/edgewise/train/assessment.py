@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,16 +13,19 @@ import numpy as np
 from edgewise.runtime.backends import Backend, open_backend
 from edgewise.runtime.folders import shortened
 from edgewise.runtime.modelfile import read_model
-from edgewise.spec import DataError
+from edgewise.spec import DataError, InputError
+from edgewise.spec.files import refuse_overwrite, write_text
 from edgewise.spec.progress import Reporter
 from edgewise.train.dataset import Dataset, Example, load_dataset
 from edgewise.train.evaluation import Metrics, evaluate
 from edgewise.train.pixels import load_pixels
+from edgewise.train.plots import save_confusion_matrix
 from edgewise.train.reference import KerasReference
 from edgewise.train.run import Run
 from edgewise.train.trainer import report_skipped
 
 BATCH = 32
+FIGURES, MATRIX = "metrics.json", "confusion_matrix.png"
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,21 @@ class Assessment:
     split: str  # "train", "validation", "test", or "all"
     labels: tuple[str, ...]
     metrics: Metrics
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {"model": self.model, "split": self.split, "labels": list(self.labels), **self.metrics.to_data()}
+
+    def save(self, folder: Path) -> None:
+        """Write ``metrics.json`` and ``confusion_matrix.png``. Raises OutputError."""
+        write_text(folder / FIGURES, json.dumps(self.to_data(), indent=2, ensure_ascii=False))
+        save_confusion_matrix(self.metrics, self.labels, folder / MATRIX, f"{self.split} photos")
+
+
+def refuse_existing(folder: Path, *, overwrite: bool) -> None:
+    """Raise OutputError where figures are in ``folder`` already and may not be replaced."""
+    for name in (FIGURES, MATRIX):
+        refuse_overwrite(folder / name, overwrite=overwrite)
 
 
 @dataclass(frozen=True)
@@ -66,6 +85,8 @@ def assess(
     subject = _open(model, backend, threads)
     dataset = load_dataset(data, seed=subject.seed, training=False, reporter=reporter)
     name, examples = _choose(dataset, split, subject)
+    if name == "all":
+        reporter.say("all photos are measured: if the network was trained on some of them, the figures are too good")
     pixels = load_pixels(
         _aligned(examples, dataset, subject.labels), subject.size, name=f"{name} photos", reporter=reporter
     )
@@ -81,6 +102,10 @@ def assess(
 
 def _open(path: Path, backend: str | None, threads: int | None) -> _Subject:
     if path.is_dir():
+        if backend is not None:
+            raise InputError(
+                f"--backend {backend} for the run folder {path}", "--backend only with .tflite and .onnx files"
+            )
         run = Run.open(path)
         config = run.config
         reference = KerasReference(run, threads)

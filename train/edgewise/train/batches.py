@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgewise.spec import InputError
 from edgewise.train.framework import tf
 from edgewise.train.pixels import Pixels
 
@@ -20,6 +21,10 @@ class Augmentation:
     flip: bool = True  # left and right may be exchanged; wrong for text and arrows
     zoom: float = 0.3  # largest share of each side that is cropped away, 0-0.9
     light: float = 0.2  # largest relative change of brightness and of contrast, 0-0.9
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.flip, bool) and 0 <= self.zoom <= 0.9 and 0 <= self.light <= 0.9):
+            raise InputError("the augmentation is out of range", "flip true or false, zoom and light from 0 to 0.9")
 
 
 def normalize(pixels: Any) -> Any:

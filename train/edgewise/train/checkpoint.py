@@ -84,7 +84,9 @@ def _read_state(candidate: Path) -> State | None:
         data = json.loads((candidate / STATE).read_text(encoding="utf-8"))
         if any(sha256_file(candidate / name) != data["sha256"][name] for name in (WEIGHTS, OPTIMIZER)):
             return None
-        return State(tuple(Epoch(**row) for row in data["history"]), data["head_accuracy"])
+        state = State(tuple(Epoch(**row) for row in data["history"]), data["head_accuracy"])
+        figures = [value for epoch in state.history for value in asdict(epoch).values()]
+        return state if all(isinstance(value, (int, float)) for value in [*figures, state.head_accuracy or 0]) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -71,7 +71,7 @@ def load_dataset(root: Path, *, seed: int, training: bool = True, reporter: Repo
 
     Raises:
         DataError: the folder cannot be used (see `edgewise.runtime.folders.read_folder`), or a class has no photo
-            left for training.
+            left for training, or no photo is left for validation.
     """
     folder = read_folder(root)
     examples, skipped = _digest(folder, reporter or Silent())
@@ -80,6 +80,8 @@ def load_dataset(root: Path, *, seed: int, training: bool = True, reporter: Repo
     splits = _split(examples, seed, skipped)
     if training:
         require_every_class(root, folder.labels, splits["train"])
+        if not splits["validation"]:
+            raise DataError(f"{root} has too few photos to set some aside for validation", "at least 3 of some class")
     ordered = {name: splits[name] for name in ("train", "validation", "test") if splits.get(name)}
     return Dataset(
         root, folder.labels, ordered, tuple(skipped), _digest_of(folder.labels, ordered), "all" in folder.splits

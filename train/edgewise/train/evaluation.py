@@ -29,7 +29,7 @@ class Metrics:
     photos: int
     top1: float  # share of right answers, 0-1
     top5: float  # share of photos whose class is among the five best, 0-1
-    macro_f1: float  # mean of the classes' F1, 0-1
+    macro_f1: float  # mean F1 of the classes that occur as truth or as answer, 0-1
     classes: tuple[ClassMetrics, ...]  # in label order
     confusion: tuple[tuple[int, ...], ...]  # [truth][answer] photo counts, in label order
 
@@ -55,7 +55,7 @@ def evaluate(probabilities: NDArray[np.float32], truth: NDArray[np.int64], label
         photos=len(truth),
         top1=float((answers == truth).mean()),
         top5=float((best == truth[:, None]).any(axis=1).mean()),
-        macro_f1=float(np.mean(f1)),
+        macro_f1=float(np.mean(f1[np.union1d(truth, answers)])),
         classes=tuple(ClassMetrics(label, float(p), float(r), float(f), int(n)) for label, p, r, f, n in rows),
         confusion=tuple(tuple(map(int, row)) for row in confusion_matrix(truth, answers, labels=indices)),
     )

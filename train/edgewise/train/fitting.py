@@ -132,6 +132,8 @@ class Fitting:
             epoch = self._epoch(state.epoch + 1)
             state = replace(state, history=(*state.history, epoch))
             after_epoch(state)
+            # Told once it is saved: an epoch that was told is never lost.
+            self._tell(epoch)
         if state.epoch < self.recipe.epochs:
             self.reporter.say(f"stopped early: no better validation accuracy in {self.recipe.patience} epochs")
         return state
@@ -141,9 +143,8 @@ class Fitting:
 
     def _epoch(self, number: int) -> Epoch:
         begin = time.monotonic()
-        # Dropout draws from the global generator: seeded per epoch, a resumed epoch equals an uninterrupted one.
-        keras.utils.set_random_seed(self.recipe.seed + number)
         seed = (self.recipe.seed, number)
+        self._seed_dropout(seed)
         batches = training_batches(self.train, self.recipe.batch_size, self.recipe.augmentation, seed)
         title = f"epoch {number}/{self.recipe.epochs}"
         with self.reporter.task(title, self._steps * self.recipe.batch_size) as step:
@@ -151,7 +152,7 @@ class Fitting:
         if self._statistics:
             self._statistics.estimate(self.train.images, self.recipe.batch_size, self.recipe.seed + number)
         val_loss, val_accuracy = self._validate()
-        epoch = Epoch(
+        return Epoch(
             epoch=number,
             loss=float(fitted.history["loss"][0]),
             accuracy=float(fitted.history["accuracy"][0]),
@@ -160,11 +161,19 @@ class Fitting:
             learning_rate=float(np.asarray(self.optimizer.learning_rate)),
             seconds=time.monotonic() - begin,
         )
+
+    def _tell(self, epoch: Epoch) -> None:
         self.reporter.say(
-            f"{title}: loss {epoch.loss:.3f}, accuracy {epoch.accuracy:.1%}; validation loss {val_loss:.3f}, "
-            f"accuracy {val_accuracy:.1%}; {epoch.seconds:.0f} s"
+            f"epoch {epoch.epoch}/{self.recipe.epochs}: loss {epoch.loss:.3f}, accuracy {epoch.accuracy:.1%}; "
+            f"validation loss {epoch.val_loss:.3f}, accuracy {epoch.val_accuracy:.1%}; {epoch.seconds:.0f} s"
         )
-        return epoch
+
+    def _seed_dropout(self, seed: tuple[int, int]) -> None:
+        """Start the epoch's dropout at a known state: a resumed epoch then equals an uninterrupted one."""
+        state = int(np.random.default_rng(seed).integers(1 << 62))
+        for layer in self.model.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer._random_generator._generator.reset_from_seed(state)  # Keras 2 offers no public way
 
     def _validate(self) -> tuple[float, float]:
         probabilities = predict(self.model, self.validation.images, self.reporter, "validation")

@@ -22,7 +22,7 @@ try:
         import numpy as np
         import tensorflow as tf
         import tf_keras as keras
-except ImportError as error:
+except ModuleNotFoundError as error:
     raise ExtraMissingError("train", error.name or "tensorflow") from error
 
 tf.get_logger().setLevel("ERROR")

@@ -64,22 +64,34 @@ def read_dataset(group: h5py.Group, name: str, shape: Shape, path: Path) -> NDAr
     Raises:
         ModelError: missing, of another shape, not numbers, or stored outside of the file.
     """
-    dataset = _follow(group, name.split("/"), path, name)
-    if not isinstance(dataset, h5py.Dataset):
-        raise ModelError(f"{path} has no array '{name}'", f"an array of shape {shape}", "use weights of this network")
-    if dataset.is_virtual or dataset.external or dataset.dtype.kind not in "fiu":
-        raise ModelError(f"'{name}' in {path} is not plain numbers", "numbers stored in the file itself")
+    dataset = find_dataset(group, name, path)
     if dataset.shape != shape:
         raise ModelError(f"'{name}' in {path} has shape {dataset.shape}", f"{shape}", "use weights of this network")
     return np.asarray(dataset[()])
 
 
+def find_dataset(group: h5py.Group, name: str, path: Path) -> h5py.Dataset:
+    """Find one data set of numbers without reading them.
+
+    Raises:
+        ModelError: missing, not numbers, or stored outside of the file.
+    """
+    dataset = _follow(group, name.split("/"), path, name)
+    if not isinstance(dataset, h5py.Dataset):
+        raise ModelError(f"{path} has no array '{name}'", "an array of numbers", "use weights of this network")
+    if dataset.is_virtual or dataset.external or dataset.dtype.kind not in "fiu":
+        raise ModelError(f"'{name}' in {path} is not plain numbers", "numbers stored in the file itself")
+    return dataset
+
+
 def _follow(group: h5py.Group, parts: Sequence[str], path: Path, name: str) -> Any:
     node: Any = group
     for part in parts:
-        if not isinstance(node, h5py.Group) or part not in node:
+        # The link is looked at first: asking whether a name is there would already open the file it points to.
+        link = node.get(part, getlink=True) if isinstance(node, h5py.Group) and part else None
+        if link is None:
             return None
-        if not isinstance(node.get(part, getlink=True), h5py.HardLink):
+        if not isinstance(link, h5py.HardLink):
             raise ModelError(f"'{name}' in {path} is a link", "numbers stored in the file itself")
         node = node[part]
     return node

@@ -84,7 +84,8 @@ class _Builder:
         x = self._conv(x, "conv_7b", 1536, (1, 1))
         x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
         if top:
-            x = layers.Dropout(architecture.dropout, name="dropout")(x)
+            # With a generator of its own, which a training can set back to a known state.
+            x = layers.Dropout(architecture.dropout, rng_type="stateful", name="dropout")(x)
             x = layers.Dense(architecture.classes, activation="softmax", name="predictions")(x)
         return keras.Model(inputs, x, name=architecture.backbone)
 

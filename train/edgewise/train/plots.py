@@ -47,7 +47,8 @@ def save_confusion_matrix(metrics: Metrics, labels: Sequence[str], path: Path, t
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     font = min(10, 400 / max(len(labels), 1))
-    axes.set_xticks(range(len(labels)), map(_plain, labels), rotation=90 if len(labels) > 5 else 0, fontsize=font)
+    crowded = len(labels) > 5 or max(map(len, labels)) > 8
+    axes.set_xticks(range(len(labels)), map(_plain, labels), rotation=90 if crowded else 0, fontsize=font)
     axes.set_yticks(range(len(labels)), map(_plain, labels), fontsize=font)
     axes.set(xlabel="answer", ylabel="truth", title=f"{title}: {metrics.top1:.1%} of {metrics.photos} right")
     if len(labels) <= MAX_WRITTEN_CLASSES:
@@ -68,4 +69,4 @@ def _plain(label: str) -> str:
 
 def _save(figure: Figure, path: Path) -> None:
     with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
+        figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")

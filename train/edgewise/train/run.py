@@ -16,22 +16,29 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Iterator, Mapping
+import re
+import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 import yaml
 
-from edgewise.spec import DataError, InputError, ModelError
+from edgewise.spec import DataError, InputError, ModelError, OutputError
 from edgewise.spec.files import sha256_file, write_bytes, write_text
 from edgewise.train.architecture import Architecture
 from edgewise.train.batches import Augmentation
 from edgewise.train.dataset import Dataset, Example
 
-CONFIG = "config.yaml"
+CONFIG, LABELS, PHOTOS, WEIGHTS = "config.yaml", "labels.txt", "photos.csv", "model.weights.h5"
+HISTORY, METRICS, CURVES, MATRIX = "history.csv", "metrics.json", "learning_curves.png", "confusion_matrix.png"
+FILES = (CONFIG, LABELS, PHOTOS, WEIGHTS, HISTORY, METRICS, CURVES, MATRIX)
+CHECKPOINTS = "checkpoints"
+MAX_CONFIG_BYTES = 64 << 10
+PHOTO_COLUMNS = ["path", "label", "split", "sha256"]
 MAX_TEXT_BYTES = 256 << 20
 """Largest text file of a run folder that is read, in bytes."""
 
@@ -56,9 +63,13 @@ class Recipe:
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
-                raise InputError(f"--{name.replace('_', '-')} {value}", f"a whole number from {low} to {high}")
+                raise InputError(f"--{name.replace('_', '-')} {short(value)}", f"a whole number from {low} to {high}")
         if self.learning_rate is not None and not 0 < self.learning_rate <= 10:
             raise InputError(f"--learning-rate {self.learning_rate}", "a number above 0, usually 0.00001 to 0.01")
+        if not isinstance(self.weights, str):
+            raise InputError(f"--weights {short(self.weights)}", "'imagenet', 'none' or a path")
+        if not 0 <= self.weight_decay <= 1:
+            raise InputError(f"the weight decay is {self.weight_decay}", "a number from 0 to 1")
 
     @property
     def peak_rate(self) -> float:
@@ -99,14 +110,16 @@ class Config:
             ModelError: not YAML, or a field is missing or out of range.
         """
         try:
+            if len(text) > MAX_CONFIG_BYTES or any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+                raise ModelError(f"{name} is too long, or repeats itself by aliases", do="train again")
             data = yaml.safe_load(text)
             recipe = dict(data["recipe"])
             return Config(
                 architecture=Architecture.from_data(data["architecture"], name),
                 recipe=Recipe(**{**recipe, "augmentation": Augmentation(**recipe["augmentation"])}),
                 data=Path(data["data"]),
-                data_sha256=str(data["data_sha256"]),
-                weights_sha256=data["weights_sha256"],
+                data_sha256=_digest(data["data_sha256"]),
+                weights_sha256=None if data["weights_sha256"] is None else _digest(data["weights_sha256"]),
             )
         except (yaml.YAMLError, TypeError, KeyError, ValueError, RecursionError, InputError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -124,28 +137,36 @@ class Run:
     @property
     def weights_path(self) -> Path:
         """The best weights."""
-        return self.path / "model.weights.h5"
+        return self.path / WEIGHTS
 
     @property
-    def metrics(self) -> Mapping[str, Any]:
-        """What ``metrics.json`` says; empty where training has not ended."""
-        path = self.path / "metrics.json"
-        try:
-            data = json.loads(_read_text(path)) if path.exists() else {}
-        except ValueError as error:
-            raise ModelError(f"{path} is not JSON: {error}", do="train again") from error
-        return data if isinstance(data, dict) else {}
+    def finished(self) -> bool:
+        """Whether the training has come to its end."""
+        return (self.path / METRICS).is_file()
 
     @staticmethod
     def is_run(path: Path) -> bool:
-        """Whether a folder looks like a run folder."""
-        return (path / CONFIG).is_file()
+        """Whether a folder is a run folder, by the files that every run has."""
+        return all((path / name).is_file() for name in (CONFIG, LABELS, PHOTOS))
+
+    @staticmethod
+    def clear(path: Path) -> None:
+        """Remove what a run put into its folder, and nothing else. Raises OutputError."""
+        try:
+            for name in FILES:
+                (path / name).unlink(missing_ok=True)
+            if (path / CHECKPOINTS).exists():
+                shutil.rmtree(path / CHECKPOINTS)
+        except OSError as error:
+            raise OutputError(
+                f"the old run in {path} cannot be removed: {error}", do="choose another place with --out"
+            ) from error
 
     @staticmethod
     def create(path: Path, config: Config, dataset: Dataset) -> Run:
         """Begin a run folder. Raises OutputError."""
-        write_text(path / "labels.txt", "".join(f"{label}\n" for label in dataset.labels))
-        write_bytes(path / "photos.csv", _photos_csv(dataset))
+        write_text(path / LABELS, "".join(f"{label}\n" for label in dataset.labels))
+        write_bytes(path / PHOTOS, _photos_csv(dataset))
         # The configuration comes last: a folder that has one is complete.
         write_text(path / CONFIG, config.to_yaml())
         return Run(path, config, dataset.labels)
@@ -158,12 +179,15 @@ class Run:
             ModelError: not a run folder, or damaged.
         """
         if not Run.is_run(path):
-            raise ModelError(f"{path} is not a run folder: it has no {CONFIG}", "a folder that `edgewise train` made")
+            raise ModelError(
+                f"{path} is not a run folder: it has no {CONFIG}, {LABELS} or {PHOTOS}",
+                "a folder that `edgewise train` made",
+            )
         config = Config.from_yaml(_read_text(path / CONFIG), str(path / CONFIG))
-        labels = tuple(_read_text(path / "labels.txt").splitlines())
+        labels = tuple(_read_text(path / LABELS).splitlines())
         if len(labels) != config.architecture.classes or len(set(labels)) != len(labels):
             raise ModelError(
-                f"{path / 'labels.txt'} has {len(labels)} names",
+                f"{path / LABELS} has {len(labels)} names",
                 f"{config.architecture.classes} different ones",
                 "train again",
             )
@@ -186,11 +210,12 @@ class Run:
 
     def _examples(self, split: str, root: Path) -> Iterator[Example]:
         index = {label: number for number, label in enumerate(self.labels)}
-        for row in csv.DictReader(io.StringIO(_read_text(self.path / "photos.csv"))):
+        for row in _photo_rows(self.path / PHOTOS):
             if row["split"] != split:
                 continue
             path = root / row["path"]
-            if ".." in Path(row["path"]).parts or row["label"] not in index or not path.is_file():
+            outside = ".." in Path(row["path"]).parts or Path(row["path"]).is_absolute()
+            if outside or row["label"] not in index or not path.is_file():
                 raise DataError(
                     f"{path} is not there any more", "the photos of this run", "say where they are with --data"
                 )
@@ -199,10 +224,28 @@ class Run:
             yield Example(path, row["label"], index[row["label"]], row["sha256"])
 
 
+def _digest(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
+        raise ValueError(f"{short(value)} is not a SHA-256")
+    return value
+
+
+def _photo_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of ``photos.csv``, all columns there."""
+    try:
+        rows = list(csv.DictReader(io.StringIO(_read_text(path))))
+    except csv.Error as error:
+        raise ModelError(f"{path} cannot be read as CSV: {error}", "a complete run folder", "train again") from error
+    for row in rows:
+        if list(row) != PHOTO_COLUMNS or None in row.values():
+            raise ModelError(f"{path} has other columns", ", ".join(PHOTO_COLUMNS), "train again")
+    return rows
+
+
 def _photos_csv(dataset: Dataset) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", "split", "sha256"])
+    writer.writerow(PHOTO_COLUMNS)
     for split, examples in dataset.splits.items():
         writer.writerows(
             [str(example.path.relative_to(dataset.root)), example.label, split, example.sha256] for example in examples

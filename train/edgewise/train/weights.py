@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 
 from edgewise.spec import InputError, ModelError
 from edgewise.spec.files import sha256_file
-from edgewise.train.architecture import Architecture
+from edgewise.train.architecture import MIN_IMAGE_SIZE, Architecture
 from edgewise.train.framework import keras
-from edgewise.train.hdf5 import opened, read_arrays, read_dataset, write_arrays
+from edgewise.train.hdf5 import find_dataset, opened, read_arrays, read_dataset, write_arrays
 from edgewise.train.network import build, residual_scale
 
 IMAGENET_FILE = "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5"
@@ -35,11 +36,6 @@ class InitialWeights:
 
     source: str  # "none", "imagenet" or the path that was given
     sha256: str | None  # of the file; None for "none"
-
-    @property
-    def pretrained(self) -> bool:
-        """Whether there is something in them worth keeping still while the head learns."""
-        return self.source != "none"
 
 
 def variable_name(variable: Any) -> str:
@@ -63,12 +59,11 @@ def load_weights(model: Any, path: Path) -> None:
         variable.assign(arrays[variable_name(variable)])
 
 
-def load_initial(model: Any, architecture: Architecture, source: str) -> InitialWeights:
+def load_initial(model: Any, source: str) -> InitialWeights:
     """Fill a new network with its first weights.
 
     Args:
-        model: built by `edgewise.train.network.build` from ``architecture``, with or without top.
-        architecture: of ``model``.
+        model: built by `edgewise.train.network.build`, with or without top.
         source: ``"none"`` (keep the random ones), ``"imagenet"``, or the path of a file in the official layout.
 
     Raises:
@@ -83,7 +78,7 @@ def load_initial(model: Any, architecture: Architecture, source: str) -> Initial
             f"--weights {source}: there is no such file",
             "'imagenet', 'none', or the path of an .h5 file in the official Keras layout",
         )
-    load_official(model, architecture, path)
+    load_official(model, path)
     return InitialWeights(source, sha256_file(path))
 
 
@@ -112,7 +107,7 @@ def fetch_imagenet() -> Path:
         socket.setdefaulttimeout(before)
 
 
-def load_official(model: Any, architecture: Architecture, path: Path) -> None:
+def load_official(model: Any, path: Path) -> None:
     """Fill a network from a file in the layout of ``tf_keras.applications.InceptionResNetV2``.
 
     The n-th layer with weights in the file belongs to the n-th layer with weights of the full network, whatever their
@@ -122,28 +117,33 @@ def load_official(model: Any, architecture: Architecture, path: Path) -> None:
     Raises:
         ModelError: not that layout, a layer is missing, or an array has another shape; the message names the layer.
     """
-    full = build(Architecture(architecture.classes, architecture.image_size), top=True)
-    expected = [layer for layer in full.layers if layer.weights]
-    backbone = [layer for layer in expected if layer.name != "predictions"]
+    expected = _layers_of_full_network()
+    backbone = len(expected) - 1
+    own = {layer.name: layer for layer in model.layers}
     with opened(path) as file:
         stored = _official_layers(file, path)
-        if len(stored) not in (len(backbone), len(backbone) + 1):
+        if len(stored) not in (backbone, backbone + 1):
             raise ModelError(
                 f"{path} has {len(stored)} layers with weights{_first_missing(stored, expected)}",
-                f"{len(backbone)} of InceptionResNetV2, or {len(backbone) + 1} with its classifier",
+                f"{backbone} of InceptionResNetV2, or {backbone + 1} with its classifier",
                 "use a weights file of tf_keras.applications.InceptionResNetV2",
             )
-        for layer, name in zip(expected, stored, strict=False):
-            _fill(model, layer, file, name, path)
+        for wanted, name in zip(expected, stored, strict=False):
+            if wanted in own:
+                _fill(own[wanted], file, name, path)
 
 
-def _fill(model: Any, layer: Any, file: h5py.File, name: str, path: Path) -> None:
-    """Give the layer of ``model`` named as ``layer`` the arrays stored under ``name``, if it is there and fits."""
-    if not any(own.name == layer.name for own in model.layers):
-        return
-    own = model.get_layer(layer.name)
-    keys = [_text(key) for key in file[name].attrs["weight_names"]]
-    if own.name == "predictions" and not _classifier_fits(own, file[name], keys):
+@cache
+def _layers_of_full_network() -> tuple[str, ...]:
+    """Names of all layers with weights, in Keras' order; the classifier is the last."""
+    smallest = build(Architecture(classes=2, image_size=MIN_IMAGE_SIZE))
+    return tuple(layer.name for layer in smallest.layers if layer.weights)
+
+
+def _fill(own: Any, file: h5py.File, name: str, path: Path) -> None:
+    """Give a layer the arrays stored under ``name``, if they fit."""
+    keys = [_text(key) for key in np.ravel(file[name].attrs["weight_names"])]
+    if own.name == "predictions" and not _classifier_fits(own, file[name], keys, path):
         return
     if len(keys) != len(own.weights):
         raise ModelError(f"layer '{name}' in {path} has {len(keys)} arrays", f"{len(own.weights)}, as '{own.name}' has")
@@ -161,8 +161,8 @@ def _scaled(name: str, arrays: list[NDArray[np.float32]]) -> list[NDArray[np.flo
     return [array * scale for array in arrays]
 
 
-def _classifier_fits(layer: Any, group: h5py.Group, keys: Sequence[str]) -> bool:
-    return [group[key].shape if key in group else None for key in keys] == [tuple(w.shape) for w in layer.weights]
+def _classifier_fits(layer: Any, group: h5py.Group, keys: Sequence[str], path: Path) -> bool:
+    return [find_dataset(group, key, path).shape for key in keys] == [tuple(w.shape) for w in layer.weights]
 
 
 def _official_layers(file: h5py.File, path: Path) -> list[str]:
@@ -173,21 +173,25 @@ def _official_layers(file: h5py.File, path: Path) -> list[str]:
             "a weights file of tf_keras.applications.InceptionResNetV2",
             "a full model (.keras, or .h5 with the architecture) is not loaded, because loading it can run code",
         )
-    names = [_text(name) for name in file.attrs["layer_names"]]
-    missing = next((name for name in names if not isinstance(file.get(name, getlink=True), h5py.HardLink)), None)
+    names = [_text(name) for name in np.ravel(file.attrs["layer_names"])]
+    # A name with a slash would lead through other groups, and from there perhaps out of the file.
+    plain = (name for name in names if "/" in name or not isinstance(file.get(name, getlink=True), h5py.HardLink))
+    missing = next(plain, None)
     if missing is not None:
         raise ModelError(f"{path} lists the layer '{missing}' but does not have it", "an undamaged file")
-    return [name for name in names if len(file[name].attrs.get("weight_names", ()))]
+    return [name for name in names if np.size(file[name].attrs.get("weight_names", ()))]
 
 
-def _first_missing(stored: Sequence[str], expected: Sequence[Any]) -> str:
+def _first_missing(stored: Sequence[str], expected: Sequence[str]) -> str:
     """Name the first layer that should be there by kind and is not, to help finding what is wrong with a file."""
     for name, layer in zip(stored, expected, strict=False):
         normalizes = "batch_normalization" in name or name.endswith("_bn")
-        if normalizes != layer.name.endswith("_bn"):
-            return f" (where '{layer.name}' should be there is '{name}')"
-    return f" ('{expected[len(stored)].name}' is missing)" if len(stored) < len(expected) else ""
+        if normalizes != layer.endswith("_bn"):
+            return f" (where '{layer}' should be there is '{name}')"
+    return f" ('{expected[len(stored)]}' is missing)" if len(stored) < len(expected) else ""
 
 
 def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    """A name from a foreign file as text that can be encoded again, whatever bytes it was made of."""
+    content = value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
+    return content.decode("utf-8", "replace")

@@ -1,0 +1,114 @@
+"""A release that several test files share, and exporting again without waiting for the converters."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from edgewise.train.reference import KerasReference
+
+
+@pytest.fixture(scope="session")
+def small_release(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All four files of ``small_run``, converted for real: ``small-fp32.tflite`` and so on. Do not change it."""
+    from edgewise.export.release import Request, export, variants
+    from edgewise.spec import Format, Scheme
+    from edgewise.spec.progress import Silent
+
+    out = tmp_path_factory.mktemp("releases") / "small"
+    # So little training makes no network that int8 could do justice to.
+    made = variants(list(Format), list(Scheme))
+    export(Request(small_run, out, "small", made, max_drop=100), Silent())
+    return out
+
+
+@pytest.fixture(scope="session")
+def reference(small_run: Path) -> KerasReference:
+    """The Keras network of ``small_run``, loaded once."""
+    from edgewise.train.reference import open_reference
+
+    return open_reference(small_run)
+
+
+@pytest.fixture(scope="session")
+def conversions(small_release: Path) -> dict[str, bytes]:
+    """What each converter gave for ``small_release``, by the name of its function."""
+    functions = ("tflite_fp32", "tflite_int8", "onnx_fp32", "onnx_int8")
+    parts = {name: name.split("_") for name in functions}
+    return {name: _as_converted(small_release / f"small-{parts[name][1]}.{parts[name][0]}") for name in functions}
+
+
+@pytest.fixture
+def converted(
+    conversions: dict[str, bytes], reference: KerasReference, monkeypatch: pytest.MonkeyPatch
+) -> pytest.MonkeyPatch:
+    """The converters give at once what they gave for ``small_release``, and the network is loaded already."""
+    from edgewise.export import release
+
+    monkeypatch.setattr(release, "KerasReference", lambda *_: reference)
+    for name, content in conversions.items():
+        monkeypatch.setattr(release, name, lambda *_, content=content: content)
+    return monkeypatch
+
+
+@pytest.fixture
+def run_copy(small_run: Path, tmp_path: Path) -> Path:
+    """A copy of ``small_run`` in a folder ``run``, to be changed."""
+    return shutil.copytree(small_run, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints", "*.png"))
+
+
+def _as_converted(path: Path) -> bytes:
+    """The model without what was embedded."""
+    import onnx
+
+    content = path.read_bytes()
+    if path.suffix == ".tflite":
+        first_entry = content.rindex(b"PK\x03\x04", 0, content.rindex(b"PK\x03\x04"))
+        return content[content.index(b"TFL3", 8) - 4 : first_entry]
+    model = onnx.load_from_string(content)
+    kept = [entry for entry in model.metadata_props if not entry.key.startswith("edgewise.")]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    return bytes(model.SerializeToString())
+
+
+@pytest.fixture
+def edgewise(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Runs a command line in this process, where TensorFlow is loaded already; gives its exit code."""
+    from edgewise.cli.main import main
+
+    def run(*words: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["edgewise", *map(str, words)])
+        try:
+            main()
+        except SystemExit as stopped:
+            return int(stopped.code or 0)
+        return 0
+
+    return run
+
+
+@pytest.fixture
+def sums_fit() -> Callable[[Path], None]:
+    """Asserts that every file of a release fits its sum, for the tool that users have and for Edgewise itself."""
+    from edgewise.runtime.modelfile import read_model
+
+    def check(folder: Path) -> None:
+        listed = [line.split("  ")[1] for line in (folder / "SHA256SUMS").read_text().splitlines()]
+        rows = json.loads((folder / "index.json").read_text())["variants"]
+        assert [(row["file"], row["sha256"]) for row in rows] == [
+            (name, read_model(folder / name).sha256) for name in listed
+        ]
+        if tool := shutil.which("sha256sum"):
+            result = subprocess.run([tool, "-c", "SHA256SUMS"], cwd=folder, capture_output=True, text=True, check=False)
+            assert result.returncode == 0, result.stdout + result.stderr
+
+    return check

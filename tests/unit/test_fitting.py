@@ -1,0 +1,177 @@
+"""Fitting on a tiny network: both phases, early stopping, and an epoch that can be repeated."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgewise.spec.progress import Silent
+from edgewise.train.batches import Augmentation, clean_batches
+from edgewise.train.checkpoint import State
+from edgewise.train.fitting import Fitting, fit_head, predict
+from edgewise.train.framework import keras, seed_everything
+from edgewise.train.normalization import normalization_layers
+from edgewise.train.pixels import Pixels
+from edgewise.train.run import Recipe
+
+SCRATCH = Recipe(
+    weights="none", epochs=4, batch_size=8, learning_rate=0.01, augmentation=Augmentation(zoom=0.1, light=0.05)
+)
+GIVEN = replace(SCRATCH, weights="given.h5", head_epochs=3)
+
+
+def tiny() -> Any:
+    """The layers that fitting looks for, in a network that learns in a second."""
+    seed_everything(0)
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(8, 3, name="conv", use_bias=False)(inputs)
+    x = keras.layers.BatchNormalization(scale=False, momentum=0.9, name="conv_bn")(x)
+    x = keras.layers.Activation("relu")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    x = keras.layers.Dropout(0.2, rng_type="stateful", name="dropout")(x)
+    return keras.Model(inputs, keras.layers.Dense(2, activation="softmax", name="predictions")(x))
+
+
+def pictures(count: int, seed: int, *, swapped: bool = False) -> Pixels:
+    """Reddish pictures are 0 and bluish ones 1; or, swapped, the other way round."""
+    random = np.random.default_rng(seed)
+    images = random.integers(60, 140, (count, 8, 8, 3)).astype(np.uint8)
+    labels = np.arange(count) % 2
+    images[labels == 0, ..., 0] += 90
+    images[labels == 1, ..., 2] += 90
+    return Pixels(images, 1 - labels if swapped else labels, (), ())
+
+
+TRAIN, VALIDATION = pictures(48, 1), pictures(16, 2)
+
+
+class Recorder(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+
+def fit(model: Any, recipe: Recipe, validation: Pixels = VALIDATION) -> tuple[State, Recorder, list[State]]:
+    recorder, seen = Recorder(), []
+    state = Fitting(model, recipe, TRAIN, validation, recorder).run(State(), seen.append)
+    return state, recorder, seen
+
+
+def accuracy(model: Any, data: Pixels) -> float:
+    return float((predict(model, data.images, Silent(), "x").argmax(axis=1) == data.labels).mean())
+
+
+def test_from_scratch_it_learns_and_tells() -> None:
+    model = tiny()
+    state, recorder, seen = fit(model, SCRATCH)
+    assert [epoch.epoch for epoch in state.history] == [1, 2, 3, 4]
+    assert [each.epoch for each in seen] == [1, 2, 3, 4]
+    assert state.history[-1].val_accuracy == accuracy(model, VALIDATION) == 1
+    assert state.history[-1].loss < state.history[0].loss
+    assert recorder.said[0].startswith("epoch 1/4: loss ")
+    assert state.history[0].learning_rate > state.history[-1].learning_rate
+
+
+def test_from_scratch_statistics_fit_the_weights_after_each_epoch() -> None:
+    model = tiny()
+    batch = next(clean_batches(TRAIN.images, 48))
+    gaps: list[float] = []
+
+    def gap(_: State) -> None:
+        features = keras.Model(model.input, model.get_layer("avg_pool").output)
+        trained, inferred = features(batch, training=True).numpy(), features(batch, training=False).numpy()
+        gaps.append(float(np.abs(trained - inferred).mean() / np.abs(trained).mean()))
+
+    Fitting(model, replace(SCRATCH, epochs=2), TRAIN, VALIDATION, Silent()).run(State(), gap)
+    assert max(gaps) < 0.1
+
+
+def statistics(model: Any) -> list[NDArray[np.float32]]:
+    return [array for layer in normalization_layers(model) for array in layer.get_weights()]
+
+
+def test_with_given_weights_normalization_stays_and_the_rest_learns() -> None:
+    model = tiny()
+    (layer,) = normalization_layers(model)
+    random = np.random.default_rng(5)
+    layer.set_weights([random.normal(0, 0.1, 8), random.normal(0, 0.1, 8), random.uniform(0.1, 0.3, 8)])
+    before, kernel = statistics(model), model.get_layer("conv").get_weights()[0]
+    fit(model, GIVEN)
+    for got, expected in zip(statistics(model), before, strict=True):
+        np.testing.assert_array_equal(got, expected)
+    assert not np.array_equal(model.get_layer("conv").get_weights()[0], kernel)
+
+
+def test_the_head_learns_on_a_backbone_that_stands_still() -> None:
+    model = tiny()
+    before = {layer.name: layer.get_weights() for layer in model.layers}
+    reached = fit_head(model, TRAIN, VALIDATION, replace(GIVEN, head_epochs=20, patience=20), Silent())
+    for layer in model.layers:
+        for got, was in zip(layer.get_weights(), before[layer.name], strict=True):
+            assert np.array_equal(got, was) == (layer.name != "predictions")
+    assert 0 <= reached <= 1
+
+
+@pytest.mark.parametrize("epochs", [1, 5, 20])
+def test_the_accuracy_of_the_head_is_that_of_the_classifier_it_leaves(epochs: int) -> None:
+    model = tiny()
+    validation = pictures(17, 7)
+    reached = fit_head(model, TRAIN, validation, replace(GIVEN, head_epochs=epochs, patience=2), Silent())
+    assert reached == pytest.approx(accuracy(model, validation))
+
+
+def test_it_stops_where_validation_gets_no_better() -> None:
+    recipe = replace(SCRATCH, epochs=30, patience=2)
+    state, recorder, _ = fit(tiny(), recipe, pictures(16, 2, swapped=True))
+    assert state.epoch < 30
+    assert state.epoch - state.best_epoch == 2
+    assert recorder.said[-1] == "stopped early: no better validation accuracy in 2 epochs"
+
+
+def test_fewer_photos_than_a_batch_still_train() -> None:
+    state, _, _ = fit(tiny(), replace(SCRATCH, batch_size=512, epochs=2))
+    assert state.epoch == 2
+
+
+def test_equal_seeds_give_equal_trainings() -> None:
+    first, again, other = (fit(tiny(), replace(SCRATCH, epochs=2, seed=seed))[0].history for seed in (1, 1, 2))
+    same = [(a.loss, a.val_loss) == (b.loss, b.val_loss) for a, b in zip(first, again, strict=True)]
+    assert same == [True, True]
+    assert first[-1].loss != other[-1].loss
+
+
+def test_a_training_that_was_interrupted_gives_the_same_history() -> None:
+    whole, _, _ = fit(tiny(), SCRATCH)
+    model = tiny()
+    first = Fitting(model, SCRATCH, TRAIN, VALIDATION, Silent())
+    reached: list[State] = []
+    kept: list[Any] = []
+
+    class StoppedError(Exception):
+        pass
+
+    def stop_after_two(state: State) -> None:
+        if state.epoch == 2:
+            reached.append(state)
+            kept.extend([model.get_weights(), [v.numpy() for v in first.optimizer.variables]])
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        first.run(State(), stop_after_two)
+    fresh = tiny()
+    second = Fitting(fresh, SCRATCH, TRAIN, VALIDATION, Silent())
+    fresh.set_weights(kept[0])
+    for variable, value in zip(second.optimizer.variables, kept[1], strict=True):
+        variable.assign(value)
+    state = second.run(reached[0], lambda _: None)
+    assert [epoch.epoch for epoch in state.history] == [1, 2, 3, 4]
+    for got, expected in zip(state.history, whole.history, strict=True):
+        assert (got.loss, got.val_loss) == pytest.approx((expected.loss, expected.val_loss), abs=1e-4)
