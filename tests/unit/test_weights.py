@@ -103,7 +103,7 @@ def test_truncated_own_weights(network: Any, tmp_path: Path) -> None:
 def test_none_leaves_the_random_weights(network: Any) -> None:
     before = network.get_weights()
     initial = load_initial(network, "none")
-    assert (initial.source, initial.sha256, initial.pretrained) == ("none", None, False)
+    assert (initial.source, initial.sha256) == ("none", None)
     for got, expected in zip(network.get_weights(), before, strict=True):
         np.testing.assert_array_equal(got, expected)
 
@@ -111,7 +111,7 @@ def test_none_leaves_the_random_weights(network: Any) -> None:
 def test_a_path_is_loaded_and_its_digest_kept(official_network: Any, official_file: Path) -> None:
     model = build(Architecture(5, 75, SMALL))
     initial = load_initial(model, str(official_file))
-    assert initial.pretrained
+    assert initial.source == str(official_file)
     assert initial.sha256 == hashlib.sha256(official_file.read_bytes()).hexdigest()
     for ours, theirs in (("stem_1", "conv2d"), (TOP, TOP), ("conv_7b", "conv_7b"), ("conv_7b_bn", "conv_7b_bn")):
         layer = next(each for each in official_network.layers if each.name.startswith(theirs))

@@ -81,7 +81,7 @@ def load_dataset(root: Path, *, seed: int, training: bool = True, reporter: Repo
     if training:
         require_every_class(root, folder.labels, splits["train"])
         if not splits["validation"]:
-            raise DataError(f"{root} has too few photos to set some aside for validation", "at least 3 of some class")
+            raise DataError(f"{root} has too few photos to set some aside for validation", "at least 4 of a class")
     ordered = {name: splits[name] for name in ("train", "validation", "test") if splits.get(name)}
     return Dataset(
         root, folder.labels, ordered, tuple(skipped), _digest_of(folder.labels, ordered), "all" in folder.splits

@@ -37,7 +37,7 @@ CONFIG, LABELS, PHOTOS, WEIGHTS = "config.yaml", "labels.txt", "photos.csv", "mo
 HISTORY, METRICS, CURVES, MATRIX = "history.csv", "metrics.json", "learning_curves.png", "confusion_matrix.png"
 FILES = (CONFIG, LABELS, PHOTOS, WEIGHTS, HISTORY, METRICS, CURVES, MATRIX)
 CHECKPOINTS = "checkpoints"
-MAX_CONFIG_BYTES = 64 << 10
+MAX_CONFIG_BYTES, MAX_CONFIG_DEPTH = 64 << 10, 8
 PHOTO_COLUMNS = ["path", "label", "split", "sha256"]
 MAX_TEXT_BYTES = 256 << 20
 """Largest text file of a run folder that is read, in bytes."""
@@ -110,8 +110,7 @@ class Config:
             ModelError: not YAML, or a field is missing or out of range.
         """
         try:
-            if len(text) > MAX_CONFIG_BYTES or any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-                raise ModelError(f"{name} is too long, or repeats itself by aliases", do="train again")
+            _refuse_bombs(text)
             data = yaml.safe_load(text)
             recipe = dict(data["recipe"])
             return Config(
@@ -222,6 +221,18 @@ class Run:
             if sha256_file(path) != row["sha256"]:
                 raise DataError(f"{path} has changed since training", "the photos of this run", "train again")
             yield Example(path, row["label"], index[row["label"]], row["sha256"])
+
+
+def _refuse_bombs(text: str) -> None:
+    """Raise ValueError for YAML that takes more time or memory than it has any reason to."""
+    refused = ValueError("it is too long or too deep, or repeats itself by aliases")
+    if len(text) > MAX_CONFIG_BYTES:
+        raise refused
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_CONFIG_DEPTH or isinstance(event, yaml.AliasEvent):
+            raise refused
 
 
 def _digest(value: Any) -> str:
