@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +25,7 @@ from edgewise.export.shelf import Shelf
 from edgewise.runtime.backends import open_backend
 from edgewise.runtime.modelfile import read_model
 from edgewise.spec import Calibration, Format, GateError, InputError, InputSpec, Manifest, Scheme
-from edgewise.spec.progress import Reporter
+from edgewise.spec.progress import Lines, Reporter
 from edgewise.train.pixels import Pixels, class_balanced, digest_of, load_pixels
 from edgewise.train.reference import KerasReference
 from edgewise.train.run import Run
@@ -71,6 +74,7 @@ class Request:
     held_out: int = MAX_HELD_OUT  # photos for the gate, at most
     overwrite: bool = False
     threads: int | None = None
+    jobs: int = 1  # formats made at the same time, each in a process with memory of its own
 
     def __post_init__(self) -> None:
         if not self.name or self.name != os.path.basename(self.name) or not self.name.isprintable():
@@ -95,10 +99,11 @@ def export(request: Request, reporter: Reporter) -> tuple[Exported, ...]:
     """
     shelf = Shelf(request.out)
     shelf.check_free([variant.file_name(request.name) for variant in request.variants], overwrite=request.overwrite)
-    exporter = _Exporter(request, reporter)
-    done = [exporter.make(variant, shelf) for variant in request.variants]
+    formats = dict.fromkeys(variant.format for variant in request.variants)
+    parallel = request.jobs > 1 and len(formats) > 1
+    done = _make_in_children(request, formats) if parallel else _make(request, reporter)
     passed = tuple(item for item in done if item.verdict.refusal is None)
-    shelf.publish(request.name, str(exporter.run.path.resolve()), [_index_row(item) for item in passed])
+    shelf.publish(request.name, str(request.run.resolve()), [_index_row(item) for item in passed])
     refused = [f"{item.path}: {item.verdict.refusal}" for item in done if item.verdict.refusal]
     if refused:
         raise GateError(
@@ -106,6 +111,18 @@ def export(request: Request, reporter: Reporter) -> tuple[Exported, ...]:
             do="train longer, or allow more with --max-drop",
         )
     return passed
+
+
+def _make(request: Request, reporter: Reporter) -> list[Exported]:
+    exporter, shelf = _Exporter(request, reporter), Shelf(request.out)
+    return [exporter.make(variant, shelf) for variant in request.variants]
+
+
+def _make_in_children(request: Request, formats: Iterable[Format]) -> list[Exported]:
+    """One process per format: their conversions share nothing but the network, and keep one core each busy."""
+    parts = [replace(request, variants=tuple(v for v in request.variants if v.format is f)) for f in formats]
+    with ProcessPoolExecutor(min(request.jobs, len(parts)), mp_context=get_context("spawn")) as pool:
+        return [item for made in pool.map(_make, parts, [Lines()] * len(parts)) for item in made]
 
 
 def variants(formats: Sequence[Format], schemes: Sequence[Scheme]) -> tuple[Variant, ...]:
@@ -150,6 +167,7 @@ class _Exporter:
         name = variant.file_name(self.request.name)
         held_out = self.held_out
         self.reporter.say(f"making {name}")
+        begin = time.monotonic()
         content = self._convert(variant)
         manifest = self._manifest(variant, name)
         embed = EMBED[variant.format]
@@ -162,7 +180,8 @@ class _Exporter:
         manifest = replace(manifest, accuracy=verdict.accuracy, parity=verdict.parity)
         path = shelf.place(name, embed(content, manifest), rejected=verdict.refusal is not None)
         model = read_model(path)
-        self.reporter.say(f"{path.name}: {len(model.content) / 1e6:.1f} MB, {verdict.line()}")
+        megabytes, seconds = len(model.content) / 1e6, time.monotonic() - begin
+        self.reporter.say(f"{path.name}: {megabytes:.1f} MB in {seconds:.0f} s, {verdict.line()}")
         return Exported(variant, path, len(model.content), model.sha256, verdict)
 
     def _convert(self, variant: Variant) -> bytes:

@@ -6,6 +6,7 @@ beside a file it does not fit.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
@@ -64,8 +65,9 @@ class Shelf:
         Raises:
             OutputError: it cannot be written.
         """
-        if (index := self._index())["variants"]:
-            self._write({**index, "variants": [row for row in index["variants"] if row["file"] != name]})
+        with self._alone():
+            if (index := self._index())["variants"]:
+                self._write({**index, "variants": [row for row in index["variants"] if row["file"] != name]})
         good, bad = self.path / name, _rejected(self.path / name)
         write_bytes(bad if rejected else good, content)
         # A file of an earlier export is not what was asked for now.
@@ -75,10 +77,22 @@ class Shelf:
     def publish(self, name: str, run: str, rows: Sequence[dict[str, Any]]) -> None:
         """Add files to the index and the sums. Raises OutputError."""
         replaced = {row["file"] for row in rows}
-        kept = [row for row in self._index()["variants"] if row["file"] not in replaced]
-        there = [row for row in kept if (self.path / row["file"]).is_file()]
-        everything = sorted([*there, *rows], key=lambda row: str(row["file"]))
-        self._write({"schema": SCHEMA, "name": name, "run": run, "variants": everything})
+        with self._alone():
+            kept = [row for row in self._index()["variants"] if row["file"] not in replaced]
+            there = [row for row in kept if (self.path / row["file"]).is_file()]
+            everything = sorted([*there, *rows], key=lambda row: str(row["file"]))
+            self._write({"schema": SCHEMA, "name": name, "run": run, "variants": everything})
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other exports into the same folder out while the lists are read and written again."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
 
     def _not_writable(self, reason: str) -> OutputError:
         return OutputError(f"cannot write into {self.path}: {reason}", do="choose another place with --out")

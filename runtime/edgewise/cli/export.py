@@ -24,6 +24,9 @@ Data = Annotated[Path | None, typer.Option(help="Where the run's photos are now.
 MaxDrop = Annotated[float, typer.Option(help="Points of top-1 that a quantized file may lose.", min=0, max=100)]
 Name = Annotated[str | None, typer.Option(help="First part of the file names.", show_default="the run folder's name")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads.", min=1, show_default="all cores")]
+Jobs = Annotated[
+    int, typer.Option(help="Formats to make at the same time; 2 is faster and takes twice the memory.", min=1, max=2)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
 
@@ -49,21 +52,21 @@ def export_onnx(
 @export_app.command("release")
 def export_release(
     run: RunFolder, out: Out = None, quantize: Quantize = None, data: Data = None, max_drop: MaxDrop = 1.0,
-    name: Name = None, threads: Threads = None, as_json: Json = False, overwrite: Overwrite = False,
+    name: Name = None, threads: Threads = None, jobs: Jobs = 1, as_json: Json = False, overwrite: Overwrite = False,
 ) -> None:  # fmt: skip
     """Make files of both formats, with an index and checksums."""
-    _export(list(Format), run, out, quantize, data, max_drop, name, threads, as_json, overwrite)
+    _export(list(Format), run, out, quantize, data, max_drop, name, threads, as_json, overwrite, jobs)
 
 
 def _export(
     formats: Sequence[Format], run: Path, out: Path | None, quantize: list[Scheme] | None, data: Path | None,
-    max_drop: float, name: str | None, threads: int | None, as_json: bool, overwrite: bool,
+    max_drop: float, name: str | None, threads: int | None, as_json: bool, overwrite: bool, jobs: int = 1,
 ) -> None:  # fmt: skip
     release = load("edgewise.export.release", "export")
     request = release.Request(
         run=run, out=out or run / "release", name=name or run.resolve().name,
         variants=release.variants(formats, quantize or list(Scheme)), data=data, max_drop=max_drop,
-        overwrite=overwrite, threads=threads,
+        overwrite=overwrite, threads=threads, jobs=jobs,
     )  # fmt: skip
     try:
         exported = release.export(request, reporter())

@@ -5,6 +5,7 @@ A Protocol and not a base class, so that the command line, a notebook or a test 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
@@ -44,3 +45,12 @@ class Silent:
             return
 
         yield step
+
+
+class Lines(Silent):
+    """Messages as lines on standard error, no bars: for a process beside others."""
+
+    def say(self, message: str) -> None:
+        """Print one line."""
+        sys.stderr.write(f"{message}\n")
+        sys.stderr.flush()

@@ -57,7 +57,7 @@ def _tone(lit: Layer, rng: np.random.Generator) -> Layer:
 
 def _blur(picture: Layer, rng: np.random.Generator) -> Layer:
     size = picture.shape[0]
-    focus = rng.choice([0.0025, 0.0045, 0.0075], p=[0.5, 0.35, 0.15]) * rng.uniform(0.7, 1.2) * size
+    focus = rng.choice([0.0025, 0.0045, 0.0075], p=[0.6, 0.33, 0.07]) * rng.uniform(0.7, 1.2) * size
     picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), focus), np.float32)
     if rng.random() < 0.25:
         picture = np.asarray(cv2.filter2D(picture, -1, _motion(rng.uniform(0.01, 0.03) * size, rng)), np.float32)

@@ -37,7 +37,7 @@ class Pose:
 
 
 def pose_for(strokes: list[Stroke], most_tilt: float, size: int, rng: np.random.Generator) -> Pose:
-    """Hold the sheet before the camera so that the whole sign is in the picture, 0.52 to 0.88 of its side.
+    """Hold the sheet before the camera so that the whole sign is in the picture, 0.62 to 0.88 of its side.
 
     Args:
         strokes: the sign, in sheet coordinates.
@@ -53,7 +53,7 @@ def pose_for(strokes: list[Stroke], most_tilt: float, size: int, rng: np.random.
     loose = Pose(squeeze @ perspective @ turn, size, 1.0)
     pixels = loose.project(np.concatenate([stroke.points for stroke in strokes]))
     low, high = pixels.min(axis=0), pixels.max(axis=0)
-    longer_side = size * np.exp(rng.uniform(np.log(0.52), np.log(0.88)))
+    longer_side = size * np.exp(rng.uniform(np.log(0.62), np.log(0.88)))
     scale = longer_side / (high - low).max()
     free = size * 0.94 - scale * (high - low)
     corner = size * 0.03 + free * rng.beta(4, 4, 2)
