@@ -84,7 +84,8 @@ def test_the_network_of_a_run_is_the_reference(release: Path, photos: Path, tmp_
     architecture = Architecture(classes=3, image_size=75, blocks=keep_blocks((1, 1, 1)))
     save_weights(build(architecture), run / "model.weights.h5")
     (run / "labels.txt").write_text("blue\ngreen\nred\n")
-    (run / "config.yaml").write_text(Config(architecture, Recipe(), photos, "", None).to_yaml())
+    (run / "config.yaml").write_text(Config(architecture, Recipe(), photos, "0" * 64, None).to_yaml())
+    (run / "photos.csv").write_text("path,label,split,sha256\n")
     results = run_benchmark(release / "tiny.onnx", photos, tmp_path / "out", reference=str(run), threads=1, seconds=0.2)
     reference = next(row for row in results.rows if row.entry.is_reference)
     assert reference.entry.title == "run on Keras"

@@ -20,6 +20,7 @@ from edgewise.train.dataset import Dataset, Skipped, load_dataset, require_every
 from edgewise.train.evaluation import Metrics, evaluate
 from edgewise.train.fitting import Fitting, fit_head, predict
 from edgewise.train.framework import seed_everything, use_threads
+from edgewise.train.interruption import Checking, noting_ctrl_c
 from edgewise.train.network import build
 from edgewise.train.pixels import Pixels, load_pixels
 from edgewise.train.plots import save_confusion_matrix, save_learning_curves
@@ -159,7 +160,8 @@ class _Training:
 
     def execute(self, state: State, checkpoint: Path | None = None) -> Run:
         try:
-            return self._execute(state, checkpoint)
+            with noting_ctrl_c() as check:
+                return replace(self, reporter=Checking(self.reporter, check))._execute(state, checkpoint)
         except KeyboardInterrupt:
             raise Interrupted from None
 
