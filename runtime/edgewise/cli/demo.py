@@ -36,7 +36,7 @@ class _Size:
     max_drop: float  # points of top-1 that int8 may lose
 
 
-FULL = _Size({"train": 4000, "validation": 400, "test": 1000}, 75, (10, 20, 10), 2, 64, 1.0)
+FULL = _Size({"train": 5000, "validation": 500, "test": 1000}, 75, (10, 20, 10), 2, 64, 1.0)
 QUICK = _Size({"train": 400, "validation": 100, "test": 200}, 75, (1, 1, 1), 1, 32, 100.0)
 
 
