@@ -204,7 +204,8 @@ def test_few_calibration_photos_are_equally_many_of_each_class(
 
 def test_validation_photos_help_only_where_the_test_is_small(small_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(release, "MIN_HELD_OUT", 20)
-    held_out = release._Exporter(Request(small_run, small_run, "x", (), held_out=10), Silent()).held_out
+    monkeypatch.setattr(release, "MAX_HELD_OUT", 10)
+    held_out = release._Exporter(Request(small_run, small_run, "x", ()), Silent()).held_out
     assert (held_out.split, len(held_out.pixels.labels)) == ("test", 10)
     assert len(set(held_out.pixels.labels)) == 10
 

@@ -11,14 +11,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import tf2onnx
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from edgewise.export.conversion import (
-    INPUT,
-    OPSET,
-    OUTPUT,
     ConversionError,
     onnx_fp32,
     onnx_int8,
@@ -26,7 +24,8 @@ from edgewise.export.conversion import (
     tflite_fp32,
     tflite_int8,
 )
-from edgewise.train.framework import keras
+from edgewise.export.onnx_graph import INPUT, OPSET, OUTPUT, onnx_graph, writable
+from edgewise.train.framework import keras, tf
 
 SIZE, CLASSES = 20, 4
 layers = keras.layers
@@ -104,6 +103,40 @@ def test_float_files_give_what_keras_gives(network: Any, files: dict[str, bytes]
     got = run(name, files[name], batch)
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, expected, atol=within)
+
+
+def test_the_onnx_graph_gives_what_a_general_converter_gives(network: Any, files: dict[str, bytes]) -> None:
+    signature = [tf.TensorSpec((None, SIZE, SIZE, 3), tf.uint8, name=INPUT)]
+    function = tf.function(lambda pixels: {OUTPUT: network(tf.cast(pixels, tf.float32), training=False)})
+    general, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
+    batch = photos(30)
+    expected = run("general.onnx", general.SerializeToString(), batch)
+    np.testing.assert_allclose(run("own.onnx", files["fp32.onnx"], batch), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [9, 10, 11, 12])
+@pytest.mark.parametrize("window", [2, 3, (1, 7), 5])
+@pytest.mark.parametrize("strides", [1, 2, 3])
+def test_windows_that_reach_over_the_edge_see_the_same_pixels(size: int, window: Any, strides: int) -> None:
+    inputs = keras.Input((size, size + 2, 3))
+    x = layers.Conv2D(4, window, strides, padding="same", activation="relu")(inputs)
+    x = layers.AveragePooling2D(window, strides, padding="same")(x)
+    x = layers.MaxPooling2D(window, strides, padding="same")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    network = keras.Model(inputs, layers.Dense(3, activation="softmax", kernel_initializer="random_normal")(x))
+    batch = np.random.default_rng(0).integers(0, 256, (3, size, size + 2, 3)).astype(np.uint8)
+    assert writable(network)
+    got = run("x.onnx", onnx_graph(network).SerializeToString(), batch)
+    np.testing.assert_allclose(got, network(batch.astype(np.float32)), atol=1e-5)
+
+
+def test_layers_that_the_graph_writer_does_not_know_are_converted_all_the_same() -> None:
+    inputs = keras.Input((SIZE, SIZE, 3))
+    x = layers.GlobalAveragePooling2D()(layers.DepthwiseConv2D(3)(inputs))
+    network = keras.Model(inputs, layers.Dense(3, activation="softmax")(x))
+    assert not writable(network)
+    batch = photos(5)
+    np.testing.assert_allclose(run("x.onnx", onnx_fp32(network), batch), network(batch.astype(np.float32)), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["int8.tflite", "int8.onnx"])

@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from edgewise.export.conversion import CALIBRATION_METHOD, onnx_fp32, onnx_int8, tflite_fp32, tflite_int8
+from edgewise.export.calibration import METHOD, typical
+from edgewise.export.conversion import onnx_fp32, onnx_int8, tflite_fp32, tflite_int8
 from edgewise.export.folding import fold
 from edgewise.export.gate import HeldOut, Verdict, judge
 from edgewise.export.metadata import embed_onnx, embed_tflite
 from edgewise.export.shelf import Shelf
-from edgewise.runtime.backends import open_backend
+from edgewise.runtime.backends import open_backend, usable_cores
 from edgewise.runtime.modelfile import read_model
 from edgewise.spec import Calibration, Format, GateError, InputError, InputSpec, Manifest, Scheme
 from edgewise.spec.progress import Lines, Reporter
@@ -71,7 +72,6 @@ class Request:
     variants: tuple[Variant, ...]
     data: Path | None = None  # where the run's photos are now; None: where they were
     max_drop: float = 1.0  # percentage points of top-1 that a quantized file may lose
-    held_out: int = MAX_HELD_OUT  # photos for the gate, at most
     overwrite: bool = False
     threads: int | None = None
     jobs: int = 1  # formats made at the same time, each in a process with memory of its own
@@ -120,7 +120,11 @@ def _make(request: Request, reporter: Reporter) -> list[Exported]:
 
 def _make_in_children(request: Request, formats: Iterable[Format]) -> list[Exported]:
     """One process per format: their conversions share nothing but the network, and keep one core each busy."""
-    parts = [replace(request, variants=tuple(v for v in request.variants if v.format is f)) for f in formats]
+    # Two processes that both take all cores wait for each other more than they compute.
+    threads = max((request.threads or usable_cores()) // request.jobs, 1)
+    parts = [
+        replace(request, threads=threads, variants=tuple(v for v in request.variants if v.format is f)) for f in formats
+    ]
     with ProcessPoolExecutor(min(request.jobs, len(parts)), mp_context=get_context("spawn")) as pool:
         return [item for made in pool.map(_make, parts, [Lines()] * len(parts)) for item in made]
 
@@ -147,14 +151,16 @@ class _Exporter:
     @cached_property
     def calibration(self) -> Pixels:
         photos = self.run.photos("train", self.request.data)
-        return self._load(class_balanced(photos, CALIBRATION_PHOTOS, self.run.config.recipe.seed), "calibration photos")
+        chosen = class_balanced(photos, CALIBRATION_PHOTOS, self.run.config.recipe.seed)
+        pixels = self._load(chosen, "calibration photos")
+        return pixels.subset(typical(self.onnx_float, pixels.images, self.request.threads))
 
     @cached_property
     def held_out(self) -> HeldOut:
         test = list(self.run.photos("test", self.request.data))
         validation = [] if len(test) >= MIN_HELD_OUT else list(self.run.photos("validation", self.request.data))
         split = "+".join(name for name, part in (("test", test), ("validation", validation)) if part)
-        chosen = class_balanced(test + validation, self.request.held_out, self.run.config.recipe.seed)
+        chosen = class_balanced(test + validation, MAX_HELD_OUT, self.run.config.recipe.seed)
         pixels = self._load(chosen, "held-out photos")
         self.reporter.say(f"running the Keras network on {len(pixels.labels)} {split} photos")
         return HeldOut(pixels, split, self.reference.run(pixels.images))
@@ -174,9 +180,7 @@ class _Exporter:
         with shelf.draft(name) as draft:
             draft.write_bytes(embed(content, manifest))
             backend = open_backend(read_model(draft), threads=self.request.threads)
-            verdict = judge(
-                backend, held_out, variant.scheme, self.request.max_drop, self.reporter, name
-            )  # fmt: skip
+            verdict = judge(backend, held_out, variant.scheme, self.request.max_drop, self.reporter, name)
         manifest = replace(manifest, accuracy=verdict.accuracy, parity=verdict.parity)
         path = shelf.place(name, embed(content, manifest), rejected=verdict.refusal is not None)
         model = read_model(path)
@@ -198,7 +202,7 @@ class _Exporter:
         calibration = None
         if variant.scheme is not Scheme.FP32:
             examples = self.calibration.examples
-            calibration = Calibration(len(examples), digest_of(examples), CALIBRATION_METHOD)
+            calibration = Calibration(len(examples), digest_of(examples), METHOD)
         return Manifest(
             name=name.rpartition(".")[0],
             labels=self.run.labels,

@@ -25,6 +25,12 @@ class Pixels:
     examples: tuple[Example, ...]  # (n,) where they came from
     skipped: tuple[Skipped, ...]  # photos that could not be read
 
+    def subset(self, indices: NDArray[np.intp]) -> Pixels:
+        """Some of the photos, in the order of ``indices``."""
+        return Pixels(
+            self.images[indices], self.labels[indices], tuple(self.examples[index] for index in indices), self.skipped
+        )
+
 
 def load_pixels(
     examples: Sequence[Example], size: int, *, name: str = "photos", reporter: Reporter | None = None
