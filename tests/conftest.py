@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps the tests out of the photo cache of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEWISE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -23,12 +32,12 @@ def signs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small_run(signs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder: one block per stage at 75 pixels, one epoch from scratch on ``signs_folder``. Do not change it."""
     from edgewise.spec.progress import Silent
-    from edgewise.train.run import Recipe
+    from edgewise.train.recipe import Recipe
     from edgewise.train.trainer import Plan, train
 
     out = tmp_path_factory.mktemp("runs") / "small"
     plan = Plan(Recipe(weights="none", epochs=1, batch_size=16), image_size=75, blocks=(1, 1, 1))
-    return train(signs_folder, out, plan, overwrite=False, threads=None, reporter=Silent()).path
+    return train(signs_folder, out, plan, overwrite=False, reporter=Silent()).path
 
 
 @pytest.fixture(scope="session")

@@ -77,7 +77,8 @@ def test_the_network_of_a_run_is_the_reference(release: Path, photos: Path, tmp_
     pytest.importorskip("tf_keras", reason="the reference needs the extra 'train'")
     from edgewise.train.architecture import Architecture, keep_blocks
     from edgewise.train.network import build
-    from edgewise.train.run import Config, Recipe
+    from edgewise.train.recipe import Recipe
+    from edgewise.train.run import Config
     from edgewise.train.weights import save_weights
 
     run = tmp_path / "run"

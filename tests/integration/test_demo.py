@@ -71,7 +71,7 @@ def test_what_it_says_to_type_next_works(demo: tuple[Path, subprocess.CompletedP
     assert predicted.returncode == 0, predicted.stderr
     rows = [json.loads(line) for line in predicted.stdout.splitlines()]
     assert len(rows) == 20
-    assert {row["label"] for row in rows} <= SIGNS
+    assert {row["label"] for row in rows} <= SIGNS | {"unknown"}
     assert commands["your webcam"].startswith("edgewise live demo/release/signs-int8.tflite ")
 
 

@@ -123,6 +123,23 @@ def test_unreadable_photos_are_named_and_the_rest_is_measured(colors: Path) -> N
     assert "1 files are not photos by their suffix" in result.stderr
 
 
+def test_photos_left_out_of_other_splits_are_not_named(colors: Path, tmp_path: Path) -> None:
+    root = tmp_path / "split"
+    for split in ("train", "validation", "test"):
+        shutil.copytree(colors, root / split)
+    for number, photo in enumerate(sorted(root.rglob("*.png"))):
+        color = photo.parent.name
+        draw(photo, color, number)
+    for split in ("train", "test"):
+        (root / split / "red" / f"empty-{split}.jpg").touch()
+    (root / "train" / "red" / "notes.txt").write_text("hello")
+    for split in ("test", "train"):
+        result = evaluate(DATA / "tiny.onnx", root, "--split", split)
+        assert result.exit_code == 0
+        left_out = [line for line in result.stderr.splitlines() if "left out: " in line]
+        assert left_out == [f"left out: {root}/{split}/red/empty-{split}.jpg: is empty (0 bytes)"]
+
+
 def test_figures_can_be_saved_and_are_not_overwritten_unasked(colors: Path, tmp_path: Path) -> None:
     out = tmp_path / "figures"
     printed = figures(DATA / "tiny.onnx", colors, "--out", out)

@@ -27,8 +27,9 @@ from edgewise.train.framework import keras
 from edgewise.train.hdf5 import opened
 from edgewise.train.normalization import normalization_layers
 from edgewise.train.pixels import load_pixels
+from edgewise.train.recipe import Recipe
 from edgewise.train.reference import open_network, open_reference
-from edgewise.train.run import Recipe, Run
+from edgewise.train.run import Run
 from edgewise.train.trainer import Plan, resume, train
 from edgewise.train.weights import load_initial
 
@@ -38,14 +39,19 @@ OPTIONS = ("--weights", "none", "--epochs", "3", "--batch-size", "16", "--image-
 MARKS = ("config.yaml", "labels.txt", "photos.csv")
 FILES = {
     "checkpoints",
+    "class_f1.png",
     "config.yaml",
     "confusion_matrix.png",
     "history.csv",
     "labels.txt",
     "learning_curves.png",
+    "logs",
     "metrics.json",
     "model.weights.h5",
     "photos.csv",
+    "predictions.csv",
+    "reliability.png",
+    "report.html",
 }
 
 
@@ -65,12 +71,12 @@ def plan(recipe: Recipe) -> Plan:
 
 def start(data: Path, out: Path, recipe: Recipe = SCRATCH, *, overwrite: bool = False) -> tuple[Run, Recorder]:
     recorder = Recorder()
-    return train(data, out, plan(recipe), overwrite=overwrite, threads=None, reporter=recorder), recorder
+    return train(data, out, plan(recipe), overwrite=overwrite, reporter=recorder), recorder
 
 
 def go_on(out: Path, data: Path | None = None) -> Recorder:
     recorder = Recorder()
-    resume(out, data=data, threads=None, reporter=recorder)
+    resume(out, data=data, reporter=recorder)
     return recorder
 
 
@@ -338,11 +344,11 @@ def test_left_out_photos_are_named_and_the_rest_counted(signs_folder: Path, tmp_
         spoil(folder)
     recorder = Recorder()
     with pytest.raises(DataError):
-        train(data, tmp_path / "run", plan(SCRATCH), overwrite=False, threads=None, reporter=recorder)
+        train(data, tmp_path / "run", plan(SCRATCH), overwrite=False, reporter=recorder)
     shutil.rmtree(data / "validation")
     spoil(data / "train" / "moon")
     with pytest.raises(DataError, match="no photo to train on for moon"):
-        train(data, tmp_path / "run", plan(SCRATCH), overwrite=False, threads=None, reporter=recorder)
+        train(data, tmp_path / "run", plan(SCRATCH), overwrite=False, reporter=recorder)
     left_out = [line for line in recorder.said if line.startswith("left out: ")]
     assert left_out[0] == f"left out: {data}/train/heart/empty0.jpg: is empty (0 bytes)"
     assert left_out[-1].startswith("left out: 7 more (empty5.jpg, moon-")
@@ -364,7 +370,7 @@ def test_options_out_of_range(signs_folder: Path, tmp_path: Path, words: list[st
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("words", [["--image-size", "74"], ["--epochs", "0"], []])
+@pytest.mark.parametrize("words", [["--image-size", "31"], ["--epochs", "0"], []])
 def test_wrong_usage(signs_folder: Path, tmp_path: Path, words: list[str]) -> None:
     data = [str(signs_folder)] if words else []
     result = CliRunner().invoke(app, ["train", *data, "--out", str(tmp_path / "run"), *words])

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgewise.spec import InputError
-from edgewise.train.batches import Augmentation, augment, clean_batches, normalize, training_batches
+from edgewise.spec import InputError, PhotoError
+from edgewise.train.augmentation import Augmentation, augment
+from edgewise.train.batches import clean_batches, normalize, training_batches
 from edgewise.train.pixels import Pixels
+from edgewise.train.recipe import Recipe
 
 NOTHING = Augmentation(flip=False, zoom=0, light=0)
 
@@ -21,7 +23,24 @@ def pixels(count: int, size: int = 16) -> Pixels:
 
 
 def epoch(data: Pixels, batch_size: int, augmentation: Augmentation, seed: tuple[int, int]) -> list[Any]:
-    return list(training_batches(data, batch_size, augmentation, seed).as_numpy_iterator())
+    recipe = Recipe(batch_size=batch_size, augmentation=augmentation, seed=seed[0])
+    batches = training_batches(data, recipe, len(data.labels), seed[1])
+    assert len(batches) == max(len(data.labels) // batch_size, 1)
+    return [(images.numpy(), targets.numpy().argmax(axis=1)) for images, targets in batches]
+
+
+def test_a_photo_that_vanishes_in_the_middle_is_told_as_it_is() -> None:
+    class Vanishing:
+        shape, dtype = (8, 16, 16, 3), np.dtype(np.uint8)
+
+        def __len__(self) -> int:
+            return 8
+
+        def __getitem__(self, _: Any) -> NDArray[np.uint8]:
+            raise PhotoError("a.jpg cannot be read", "the photo", "put it back")
+
+    with pytest.raises(PhotoError, match=r"a\.jpg cannot be read"):
+        epoch(Pixels(Vanishing(), np.arange(8), (), ()), 4, NOTHING, (0, 1))
 
 
 def ramp() -> NDArray[np.uint8]:
@@ -53,7 +72,6 @@ def test_an_epoch_has_every_photo_once_but_for_the_last_few() -> None:
     assert labels.tolist() != sorted(labels.tolist())
     for images, chosen in batches:
         np.testing.assert_allclose((images + 1) * 127.5, data.images[chosen], atol=1e-3)
-    assert len(training_batches(data, 4, NOTHING, (0, 1))) == 2
 
 
 def test_fewer_photos_than_a_batch_are_one_batch() -> None:

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from edgewise.spec import ModelError
-from edgewise.train.checkpoint import Epoch, State, load_checkpoint, newest_state, save_checkpoint
-from edgewise.train.framework import keras, seed_everything
+from edgewise.train.checkpoint import Epoch, Partial, State, load_checkpoint, newest_state, save_checkpoint
+from edgewise.train.framework import keras, seed_everything, tf
+from edgewise.train.optimization import Optimizer, Schedule
+from edgewise.train.recipe import Recipe
 
 
 def epoch(number: int, accuracy: float, loss: float = 1.0) -> Epoch:
@@ -23,40 +25,39 @@ def state(*accuracies: float, head: float | None = None) -> State:
     return State(tuple(epoch(number, value) for number, value in enumerate(accuracies, 1)), head)
 
 
-def network(seed: int = 0, units: int = 2) -> tuple[Any, Any]:
+def network(seed: int = 0, units: int = 2) -> tuple[Any, Optimizer]:
     """A model and an optimizer that have taken a few steps."""
     seed_everything(seed)
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(units, name="dense")])
-    optimizer = keras.optimizers.AdamW(0.01)
-    optimizer.build(model.trainable_variables)
-    model.compile(optimizer, "mse")
+    optimizer = Optimizer(model.trainable_variables, Recipe(), Schedule(0.01, 10, 1))
     return model, optimizer
 
 
-def train(model: Any, steps: int) -> None:
+def train(model: Any, optimizer: Optimizer, steps: int) -> None:
     random = np.random.default_rng(steps)
     for _ in range(steps):
-        model.train_on_batch(random.normal(size=(8, 4)), random.normal(size=(8, model.output_shape[1])))
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(random.normal(size=(8, 4))) - random.normal(size=(8, 2))) ** 2)
+        optimizer.apply(tape.gradient(loss, model.trainable_variables))
 
 
-def numbers(model: Any, optimizer: Any) -> list[Any]:
-    variables = optimizer.variables
-    return [v.numpy() for v in (*model.weights, *(variables() if callable(variables) else variables))]
+def numbers(model: Any, optimizer: Optimizer) -> list[Any]:
+    return [v.numpy() for v in (*model.weights, *optimizer.state)]
 
 
 def test_a_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     model, optimizer = network()
-    train(model, 3)
-    save_checkpoint(tmp_path, model, optimizer, state(0.5))
+    train(model, optimizer, 3)
+    save_checkpoint(tmp_path, model, optimizer.state, state(0.5))
     other, other_optimizer = network(seed=9)
     found = newest_state(tmp_path)
     assert found is not None
     assert found[1] == state(0.5)
-    load_checkpoint(found[0], other, other_optimizer)
+    load_checkpoint(found[0], other, other_optimizer.state)
     for got, expected in zip(numbers(other, other_optimizer), numbers(model, optimizer), strict=True):
         np.testing.assert_array_equal(got, expected)
-    train(model, 2)
-    train(other, 2)
+    train(model, optimizer, 2)
+    train(other, other_optimizer, 2)
     for got, expected in zip(numbers(other, other_optimizer), numbers(model, optimizer), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-6)
 
@@ -64,7 +65,7 @@ def test_a_training_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
 def test_the_two_newest_are_kept(tmp_path: Path) -> None:
     model, optimizer = network()
     for count in range(12):
-        save_checkpoint(tmp_path, model, optimizer, state(*[0.5] * count))
+        save_checkpoint(tmp_path, model, optimizer.state, state(*[0.5] * count))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-00010", "epoch-00011"]
 
 
@@ -101,8 +102,8 @@ DAMAGES: list[tuple[str, Callable[[Path], None]]] = [
 @pytest.mark.parametrize(("name", "damage"), DAMAGES)
 def test_a_damaged_newest_one_is_passed_over(tmp_path: Path, name: str, damage: Callable[[Path], None]) -> None:
     model, optimizer = network()
-    save_checkpoint(tmp_path, model, optimizer, state(0.1))
-    save_checkpoint(tmp_path, model, optimizer, state(0.1, 0.2))
+    save_checkpoint(tmp_path, model, optimizer.state, state(0.1))
+    save_checkpoint(tmp_path, model, optimizer.state, state(0.1, 0.2))
     damage(tmp_path / "epoch-00002" / name)
     found = newest_state(tmp_path)
     assert found is not None
@@ -113,18 +114,38 @@ def test_a_damaged_newest_one_is_passed_over(tmp_path: Path, name: str, damage: 
 
 def test_strange_states_are_passed_over(tmp_path: Path) -> None:
     model, optimizer = network()
-    save_checkpoint(tmp_path, model, optimizer, state(0.1))
+    save_checkpoint(tmp_path, model, optimizer.state, state(0.1))
     path = tmp_path / "epoch-00001" / "state.json"
     good = json.loads(path.read_text())
-    for data in ([], None, {**good, "history": 3}, {**good, "history": [{"epoch": 1}]}, {**good, "sha256": None}):
+    for data in (
+        [],
+        None,
+        {**good, "history": 3},
+        {**good, "history": [{"epoch": 1}]},
+        {**good, "sha256": None},
+        {**good, "partial": 3},
+        {**good, "partial": {"step": "x"}},
+    ):
         path.write_text(json.dumps(data))
         assert newest_state(tmp_path) is None
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, *network(), state(0.1))
+    model, optimizer = network()
+    save_checkpoint(tmp_path, model, optimizer.state, state(0.1))
+    other, other_optimizer = network(units=3)
     with pytest.raises(ModelError, match=r"'dense/kernel' in .* has shape"):
-        load_checkpoint(tmp_path / "epoch-00001", *network(units=3))
+        load_checkpoint(tmp_path / "epoch-00001", other, other_optimizer.state)
+
+
+def test_a_state_within_an_epoch_comes_before_its_end_and_after_its_beginning(tmp_path: Path) -> None:
+    model, optimizer = network()
+    within = State((epoch(1, 0.5),), 0.25, 3e-4, Partial(7, 3.5, 40, 1.25, ((1, 2, 3), (-4, 5, 6))))
+    save_checkpoint(tmp_path, model, optimizer.state, state(0.5))
+    save_checkpoint(tmp_path, model, optimizer.state, within)
+    assert newest_state(tmp_path) == (tmp_path / "epoch-00001-step-0000007", within)
+    save_checkpoint(tmp_path, model, optimizer.state, state(0.5, 0.6))
+    assert newest_state(tmp_path) == (tmp_path / "epoch-00002", state(0.5, 0.6))
 
 
 def test_the_best_epoch_is_the_earliest_of_equals() -> None:

@@ -130,9 +130,39 @@ def test_windows_that_reach_over_the_edge_see_the_same_pixels(size: int, window:
     np.testing.assert_allclose(got, network(batch.astype(np.float32)), atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [9, 10])
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_the_layers_of_mobile_networks_see_the_same_pixels(size: int, multiplier: int) -> None:
+    inputs = keras.Input((size, size + 2, 3))
+    x = layers.Rescaling([0.01, 0.02, 0.03], [-1.0, 0.0, 1.0])(inputs)
+    x = layers.ZeroPadding2D(((0, 1), (2, 3)))(x)
+    x = layers.DepthwiseConv2D(3, 2, depth_multiplier=multiplier, bias_initializer="random_normal")(x)
+    x = layers.ReLU(6.0)(x)
+    x = layers.DepthwiseConv2D(5, padding="same", activation="swish")(x)
+    pooled = layers.GlobalAveragePooling2D()(x)
+    weighed = layers.Conv2D(3 * multiplier, 1, activation="sigmoid")(layers.Reshape((1, 1, 3 * multiplier))(pooled))
+    x = layers.Multiply()([x, weighed])
+    mean = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    x = layers.Multiply()([x, layers.Rescaling(1 / 6)(layers.ReLU(6.0)(layers.Rescaling(1.0, 3.0)(mean)))])
+    x = layers.GlobalAveragePooling2D()(layers.ReLU()(x))
+    network = keras.Model(inputs, layers.Dense(3, activation="softmax", kernel_initializer="random_normal")(x))
+    batch = np.random.default_rng(0).integers(0, 256, (3, size, size + 2, 3)).astype(np.uint8)
+    assert writable(network)
+    got = run("x.onnx", onnx_graph(network).SerializeToString(), batch)
+    np.testing.assert_allclose(got, network(batch.astype(np.float32)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "layer", [layers.ReLU(negative_slope=0.1), layers.ReLU(threshold=1.0), layers.Reshape((3, 64))]
+)
+def test_a_known_layer_with_other_options_is_left_to_the_general_converter(layer: Any) -> None:
+    inputs = keras.Input((8, 8, 3))
+    assert not writable(keras.Model(inputs, layer(inputs)))
+
+
 def test_layers_that_the_graph_writer_does_not_know_are_converted_all_the_same() -> None:
     inputs = keras.Input((SIZE, SIZE, 3))
-    x = layers.GlobalAveragePooling2D()(layers.DepthwiseConv2D(3)(inputs))
+    x = layers.GlobalAveragePooling2D()(layers.SeparableConv2D(4, 3)(inputs))
     network = keras.Model(inputs, layers.Dense(3, activation="softmax")(x))
     assert not writable(network)
     batch = photos(5)

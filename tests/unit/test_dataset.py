@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from edgewise.spec import DataError
-from edgewise.train.dataset import Dataset, load_dataset
+from edgewise.spec import DataError, InputError
+from edgewise.train import dataset as dataset_module
+from edgewise.train.dataset import Dataset, Selection, load_dataset, read_class_names
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -218,3 +221,183 @@ def test_small_classes_are_in_every_split(tmp_path: Path, count: int, expected: 
 def test_names_of_photos_need_not_be_utf8(flat: Path) -> None:
     write(flat / "a" / os.fsdecode(b"\xff\xfe.jpg"), "odd")
     assert sum(map(len, load_dataset(flat, seed=0).splits.values())) == 71
+
+
+def test_the_split_is_what_it_always_was(flat: Path) -> None:
+    """Runs are resumed and evaluated with the split they were begun with."""
+    digests = {seed: load_dataset(flat, seed=seed).sha256 for seed in (0, 7)}
+    assert digests == {
+        0: "1b73880537436f03426c990104fd48ff71edd41c86187f0a5abb8d8bd669e6be",
+        7: "0c234803846c817abe679d7a2ae9310d1be5d438bf41b6f8f90038c090950d4b",
+    }
+
+
+def test_a_pipe_among_the_photos_is_not_waited_for(flat: Path) -> None:
+    os.mkfifo(flat / "a" / "pipe.jpg")
+    assert reasons(load_dataset(flat, seed=0)) == {"a/pipe.jpg": "is not a regular file"}
+
+
+# A CSV file instead of folders
+
+
+def csv_of(flat: Path, rows: str = "") -> Path:
+    lines = [f"{path.relative_to(flat)},{path.parent.name}" for path in sorted(flat.rglob("*.jpg"))]
+    return write(flat / "photos.csv", "path,label\n" + "\n".join(lines) + "\n" + rows)
+
+
+def test_a_csv_file_gives_the_same_as_the_folders_it_names(flat: Path) -> None:
+    folder, listed = load_dataset(flat, seed=0), load_dataset(csv_of(flat), seed=0)
+    assert listed.splits == folder.splits
+    assert (listed.sha256, listed.root, listed.labels) == (folder.sha256, flat, folder.labels)
+    assert (folder.source, listed.source) == (flat, flat / "photos.csv")
+
+
+def test_missing_and_empty_photos_of_a_csv_file_are_named(flat: Path) -> None:
+    write(flat / "zero.png", "")
+    dataset = load_dataset(csv_of(flat, "a/gone.jpg,a\nzero.png,b\n"), seed=0)
+    assert reasons(dataset) == {
+        "a/gone.jpg": "cannot be read: No such file or directory",
+        "zero.png": "is empty (0 bytes)",
+    }
+
+
+def test_splits_of_a_csv_file_are_kept(split: Path) -> None:
+    rows = [f"{path.relative_to(split)},{path.parent.name},{path.parts[-3]}\n" for path in sorted(split.rglob("*.jpg"))]
+    listed = load_dataset(write(split / "photos.csv", "path,label,split\n" + "".join(rows)), seed=0)
+    assert (listed.sha256, listed.split_by_us) == (load_dataset(split, seed=0).sha256, False)
+
+
+# What a run selects
+
+
+@pytest.mark.parametrize(("fraction", "expected"), [(0.5, (14, 7, 4)), (0.01, (1, 1, 1)), (1.0, (28, 14, 7))])
+def test_a_fraction_is_taken_of_every_class(flat: Path, fraction: float, expected: tuple[int, ...]) -> None:
+    everything = load_dataset(flat, seed=0)
+    dataset = load_dataset(flat, seed=0, selection=Selection(fraction=fraction))
+    assert tuple(sum(e.label == label for e in dataset.splits["train"]) for label in "abc") == expected
+    assert {name: dataset.splits[name] for name in ("validation", "test")} == {
+        name: everything.splits[name] for name in ("validation", "test")
+    }
+    assert dataset.sha256 == everything.sha256
+
+
+def test_a_larger_fraction_keeps_what_a_smaller_one_takes(flat: Path) -> None:
+    some, more, other = (
+        contents(load_dataset(flat, seed=seed, selection=Selection(fraction=fraction)))["train"]
+        for seed, fraction in ((0, 0.2), (0, 0.6), (1, 0.2))
+    )
+    assert some < more
+    assert some != other
+
+
+def test_shares_for_validation_and_test_are_chosen(flat: Path) -> None:
+    dataset = load_dataset(flat, seed=0, selection=Selection(val_split=0.3, test_split=0.1))
+    assert {name: len(part) for name, part in dataset.splits.items()} == {"train": 42, "validation": 21, "test": 7}
+
+
+def test_no_test_photos_where_none_are_wanted(flat: Path) -> None:
+    dataset = load_dataset(flat, seed=0, selection=Selection(test_split=0))
+    assert list(dataset.splits) == ["train", "validation"]
+    assert sum(map(len, dataset.splits.values())) == 70
+
+
+def test_given_splits_do_not_mind_the_shares(split: Path) -> None:
+    selection = Selection(val_split=0.5, test_split=0.4)
+    assert load_dataset(split, seed=0, selection=selection) == load_dataset(split, seed=0)
+
+
+def test_class_names_fix_the_order(flat: Path) -> None:
+    before = load_dataset(flat, seed=0)
+    dataset = load_dataset(flat, seed=0, selection=Selection(class_names=("c", "a", "b")))
+    assert dataset.labels == ("c", "a", "b")
+    assert {(e.label, e.index) for part in dataset.splits.values() for e in part} == {("c", 0), ("a", 1), ("b", 2)}
+    assert contents(dataset) == contents(before)
+    assert dataset.sha256 == before.sha256
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (("a", "b"), "they lack c"),
+        (("a", "b", "c", "d"), "there are no photos of d"),
+        (("a", "x", "y"), "they lack b, c; there are no photos of x, y"),
+        (("a", "b", "c", "a"), "one stands there twice"),
+    ],
+)
+def test_class_names_must_be_those_of_the_photos(flat: Path, names: tuple[str, ...], reason: str) -> None:
+    with pytest.raises(DataError) as error:
+        load_dataset(flat, seed=0, selection=Selection(class_names=names))
+    assert str(error.value) == (
+        f"the class names do not fit the photos: {reason}\n"
+        "Expected: each of these once: a, b, c\nDo: mend the file given with --class-names"
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "got"),
+    [
+        ({"fraction": 0}, "--fraction 0"),
+        ({"fraction": 1.5}, "--fraction 1.5"),
+        ({"fraction": "all"}, "--fraction 'all'"),
+        ({"fraction": float("nan")}, "--fraction nan"),
+        ({"fraction": True}, "--fraction True"),
+        ({"val_split": 0}, "--val-split 0"),
+        ({"test_split": -0.1}, "--test-split -0.1"),
+        ({"test_split": 1}, "--test-split 1"),
+        ({"val_split": 0.5, "test_split": 0.5}, "--val-split 0.5 and --test-split 0.5 leave no photo to train on"),
+    ],
+)
+def test_shares_out_of_range_name_their_option(values: dict[str, Any], got: str) -> None:
+    with pytest.raises(InputError) as error:
+        Selection(**values)
+    assert error.value.got == got
+    assert error.value.expected
+
+
+def test_a_selection_is_plain_data_and_back() -> None:
+    for selection in (Selection(), Selection(("b", "a"), 0.5, 0.2, 0)):
+        assert Selection.from_data(json.loads(json.dumps(selection.to_data()))) == selection
+
+
+def test_a_run_with_a_fraction_and_an_order_is_measured_on_the_same_split(flat: Path) -> None:
+    selection = Selection(("c", "a", "b"), 0.5, 0.3, 0.1)
+    trained = load_dataset(flat, seed=0, selection=selection)
+    measured = load_dataset(flat, seed=0, training=False, selection=selection.shares())
+    assert measured.sha256 == trained.sha256
+    assert contents(measured)["test"] == contents(trained)["test"]
+    assert len(measured.splits["train"]) == 42
+
+
+@pytest.mark.parametrize("names", ["ab", [1], {"a": 1}])
+def test_class_names_of_a_damaged_file_are_refused(names: object) -> None:
+    with pytest.raises(InputError, match=r"the class names are .*\nExpected: a list of names"):
+        Selection.from_data({"class_names": names})
+
+
+def test_class_names_are_read_from_a_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "names.txt", b"\xef\xbb\xbfT-shirt\r\n\n  gr\xc3\xbcn, 1 \nhat")
+    assert read_class_names(path) == ("T-shirt", "grün, 1", "hat")
+
+
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [
+        (b"", "the class names in {}: there are none"),
+        (b"a\n\nb\na\n", "the class names in {}: a stands in lines 1 and 4"),
+        (b"a\nb\x1b[2J\n", "the class names in {}, line 2: 'b\\x1b[2J' cannot be a class name"),
+        (b"gr\xfcn\n", "the class names in {}, line 1: 'gr\\udcfcn' cannot be a class name"),
+    ],
+)
+def test_files_of_class_names_that_are_wrong(tmp_path: Path, content: bytes, got: str) -> None:
+    path = write(tmp_path / "names.txt", content)
+    with pytest.raises(InputError) as error:
+        read_class_names(path)
+    assert error.value.got == got.format(path)
+
+
+def test_a_file_of_class_names_that_is_not_there_or_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="there is no file"):
+        read_class_names(tmp_path)
+    monkeypatch.setattr(dataset_module, "MAX_NAMES_BYTES", 10)
+    with pytest.raises(InputError, match="are longer than 10 bytes"):
+        read_class_names(write(tmp_path / "names.txt", "a\n" * 10))

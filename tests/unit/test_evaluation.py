@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from edgewise.train.evaluation import evaluate
+from edgewise.train.evaluation import evaluate, most_confused
 
 LABELS = ("a", "b", "c")
 # answers:     a    a    b    a    b    c
@@ -56,3 +56,18 @@ def test_figures_are_plain_json() -> None:
 def test_classes_that_do_not_occur_do_not_lower_macro_f1() -> None:
     probabilities = np.eye(4, dtype=np.float32)[[0, 1, 1]]
     assert evaluate(probabilities, np.array([0, 1, 1]), ("a", "b", "c", "d")).macro_f1 == 1
+
+
+def test_the_pairs_mistaken_most_often_come_first() -> None:
+    truth = np.array([0] * 10 + [1] * 4 + [2] * 2)
+    answers = np.array([1, 1, 2] + [0] * 7 + [2, 2, 1, 1] + [0, 2])
+    found = most_confused(evaluate(np.eye(3, dtype=np.float32)[answers], truth, LABELS), 3)
+    assert [(pair.truth, pair.answer, pair.photos, pair.share) for pair in found] == [
+        ("b", "c", 2, 0.5),
+        ("a", "b", 2, 0.2),
+        ("c", "a", 1, 0.5),
+    ]
+
+
+def test_where_all_is_right_nothing_is_confused() -> None:
+    assert most_confused(evaluate(np.eye(3, dtype=np.float32), np.arange(3), LABELS), 5) == ()

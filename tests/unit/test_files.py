@@ -99,8 +99,10 @@ def test_any_path_can_be_printed() -> None:
 
 
 def test_what_is_not_there_may_be_written(tmp_path: Path) -> None:
+    asked: list[Path] = []
     refuse_overwrite(tmp_path / "no", overwrite=False)
-    refuse_overwrite(tmp_path, overwrite=False, is_ours=lambda _: False)  # an empty folder
+    refuse_overwrite(tmp_path, overwrite=False, is_ours=lambda folder: bool(asked.append(folder)))
+    assert asked == []  # an empty folder is nobody's
 
 
 def test_what_exists_needs_overwrite(tmp_path: Path) -> None:

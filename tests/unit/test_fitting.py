@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgewise.spec.progress import Silent
-from edgewise.train.batches import Augmentation, clean_batches
+from edgewise.spec.progress import Silent, Step
+from edgewise.train.augmentation import Augmentation
+from edgewise.train.batches import clean_batches
 from edgewise.train.checkpoint import State
-from edgewise.train.fitting import Fitting, fit_head, predict
+from edgewise.train.fitting import Fitting
 from edgewise.train.framework import keras, seed_everything
+from edgewise.train.head import fit_head
+from edgewise.train.inference import predict
 from edgewise.train.normalization import normalization_layers
 from edgewise.train.pixels import Pixels
-from edgewise.train.run import Recipe
+from edgewise.train.range_test import find_rate
+from edgewise.train.recipe import Recipe
+from edgewise.train.stepping import balanced_weights
 
 SCRATCH = Recipe(
     weights="none", epochs=4, batch_size=8, learning_rate=0.01, augmentation=Augmentation(zoom=0.1, light=0.05)
@@ -59,9 +67,13 @@ class Recorder(Silent):
         self.said.append(message)
 
 
+def nothing(_: State) -> None:
+    return
+
+
 def fit(model: Any, recipe: Recipe, validation: Pixels = VALIDATION) -> tuple[State, Recorder, list[State]]:
     recorder, seen = Recorder(), []
-    state = Fitting(model, recipe, TRAIN, validation, recorder).run(State(), seen.append)
+    state = Fitting(model, recipe, TRAIN, validation, recorder).run(State(), seen.append, nothing)
     return state, recorder, seen
 
 
@@ -90,7 +102,7 @@ def test_from_scratch_statistics_fit_the_weights_after_each_epoch() -> None:
         trained, inferred = features(batch, training=True).numpy(), features(batch, training=False).numpy()
         gaps.append(float(np.abs(trained - inferred).mean() / np.abs(trained).mean()))
 
-    Fitting(model, replace(SCRATCH, epochs=2), TRAIN, VALIDATION, Silent()).run(State(), gap)
+    Fitting(model, replace(SCRATCH, epochs=2), TRAIN, VALIDATION, Silent()).run(State(), gap, nothing)
     assert max(gaps) < 0.1
 
 
@@ -161,17 +173,113 @@ def test_a_training_that_was_interrupted_gives_the_same_history() -> None:
     def stop_after_two(state: State) -> None:
         if state.epoch == 2:
             reached.append(state)
-            kept.extend([model.get_weights(), [v.numpy() for v in first.optimizer.variables]])
+            kept.extend([model.get_weights(), [v.numpy() for v in first.optimizer.state]])
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        first.run(State(), stop_after_two)
+        first.run(State(), nothing, stop_after_two)
     fresh = tiny()
     second = Fitting(fresh, SCRATCH, TRAIN, VALIDATION, Silent())
     fresh.set_weights(kept[0])
-    for variable, value in zip(second.optimizer.variables, kept[1], strict=True):
+    for variable, value in zip(second.optimizer.state, kept[1], strict=True):
         variable.assign(value)
-    state = second.run(reached[0], lambda _: None)
+    state = second.run(reached[0], nothing, nothing)
     assert [epoch.epoch for epoch in state.history] == [1, 2, 3, 4]
     for got, expected in zip(state.history, whole.history, strict=True):
         assert (got.loss, got.val_loss) == pytest.approx((expected.loss, expected.val_loss), abs=1e-4)
+
+
+def test_an_epoch_that_was_interrupted_goes_on_where_it_was() -> None:
+    recipe = replace(SCRATCH, epochs=3, ema=0.9, mixup=0.2, label_smoothing=0.1)
+    whole, _, _ = fit(tiny(), recipe)
+    first_model = tiny()
+    first = Fitting(first_model, recipe, TRAIN, VALIDATION, Silent(), save_every=0)
+    kept: list[Any] = []
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(state: State) -> None:
+        if state.epoch == 1 and state.partial and state.partial.step == 3:
+            kept.extend([state, first_model.get_weights(), [v.numpy() for v in first.optimizer.state]])
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        first.run(State(), nothing, stop)
+    model = tiny()
+    second = Fitting(model, recipe, TRAIN, VALIDATION, Silent())
+    model.set_weights(kept[1])
+    for variable, value in zip(second.optimizer.state, kept[2], strict=True):
+        variable.assign(value)
+    state = second.run(kept[0], nothing, nothing)
+    for got, expected in zip(state.history, whole.history, strict=True):
+        assert (got.loss, got.accuracy, got.val_loss) == pytest.approx(
+            (expected.loss, expected.accuracy, expected.val_loss), abs=1e-4
+        )
+
+
+def test_what_is_kept_is_what_was_validated() -> None:
+    model, kept = tiny(), []
+    recipe = replace(SCRATCH, epochs=2, ema=0.8)
+    fitting = Fitting(model, recipe, TRAIN, VALIDATION, Silent())
+    state = fitting.run(State(), lambda _: kept.append(model.get_weights()), nothing)
+    assert not all(np.array_equal(a, b) for a, b in zip(kept[-1], model.get_weights(), strict=True))
+    model.set_weights(kept[-1])
+    assert accuracy(model, VALIDATION) == state.history[-1].val_accuracy
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"optimizer": "sgd", "learning_rate": 0.05},
+        {"label_smoothing": 0.1, "class_weights": "balanced"},
+        {"mixup": 0.2, "cutmix": 1.0},
+        {"ema": 0.9},
+        {"clip_norm": 0.0, "weight_decay": 0.0},
+    ],
+)
+def test_every_way_of_training_learns(values: dict[str, Any]) -> None:
+    model = tiny()
+    fit(model, replace(SCRATCH, epochs=8, **values))
+    assert accuracy(model, VALIDATION) >= 0.9
+
+
+def test_balanced_weights_give_every_class_the_same_part() -> None:
+    labels = np.array([0] * 6 + [1] * 3 + [2])
+    weights = balanced_weights(labels, 3)
+    parts = [float(weights[index] * (labels == index).sum()) for index in range(3)]
+    assert parts == pytest.approx([10 / 3] * 3)
+
+
+def test_several_passes_for_the_head_see_varied_photos() -> None:
+    class Titles(Silent):
+        def __init__(self) -> None:
+            self.names: list[str] = []
+
+        @contextmanager
+        def task(self, name: str, total: int) -> Iterator[Step]:
+            self.names.append(f"{name}: {total}")
+            with super().task(name, total) as step:
+                yield step
+
+    titles = Titles()
+    fit_head(tiny(), TRAIN, VALIDATION, replace(GIVEN, head_passes=3), titles)
+    assert titles.names[:3] == [
+        "features of training photos: 48",
+        "features of augmented photos, 1/2: 48",
+        "features of augmented photos, 2/2: 48",
+    ]
+
+
+def test_a_range_test_finds_a_rate_and_leaves_the_weights(tmp_path: Path) -> None:
+    model = tiny()
+    before = model.get_weights()
+    tested = find_rate(model, SCRATCH, TRAIN, Silent())
+    for got, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(got, expected)
+    assert 1e-5 < tested.best < 0.5
+    assert list(tested.rates) == sorted(tested.rates)
+    tested.save(tmp_path / "rates.png")
+    assert (tmp_path / "rates.png").read_bytes().startswith(b"\x89PNG")
+    state, _, _ = fit(tiny(), replace(SCRATCH, learning_rate=tested.best))
+    assert state.history[-1].loss < state.history[0].loss

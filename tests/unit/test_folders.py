@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgewise.runtime.folders import is_photo, read_folder, read_labelled, shortened
+from edgewise.runtime.folders import LabelledPhoto, in_turn, is_photo, read_folder, refuse_unknown, shortened
 from edgewise.spec import DataError
 
 
@@ -21,6 +21,10 @@ def make(root: Path, *names: str) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(name.encode())
     return root
+
+
+def read_labelled(root: Path, split: str | None) -> tuple[LabelledPhoto, ...]:
+    return read_folder(root).photos(split)
 
 
 def refused(root: Path) -> DataError:
@@ -57,7 +61,7 @@ def test_split_folders_and_their_other_names(tmp_path: Path, name: str) -> None:
 
 def test_a_split_that_is_not_there(tmp_path: Path) -> None:
     make(tmp_path, "train/a/1.jpg", "train/b/2.jpg")
-    with pytest.raises(DataError, match="has no test folder\nExpected: one of its splits: train\nDo: choose with"):
+    with pytest.raises(DataError, match="has no test photos\nExpected: one of its splits: train\nDo: choose with"):
         read_labelled(tmp_path, "test")
 
 
@@ -139,3 +143,18 @@ def test_photos_are_known_by_their_suffix() -> None:
 def test_long_lists_are_shortened() -> None:
     assert shortened(["a", "b"]) == "a, b"
     assert shortened([str(n) for n in range(20)], 3) == "0, 1, 2 and 17 more"
+
+
+def test_unknown_labels_are_named_with_the_known_ones() -> None:
+    with pytest.raises(DataError) as error:
+        refuse_unknown(["b", "x", "a", "x"], ["a", "b"], "m.onnx does not know", "its classes", "rename them")
+    assert str(error.value) == "m.onnx does not know: x\nExpected: its classes: a, b\nDo: rename them"
+
+
+def test_known_labels_pass() -> None:
+    assert refuse_unknown(["b"], ["a", "b"], "", "", "") is None  # type: ignore[func-returns-value]
+
+
+def test_groups_take_turns() -> None:
+    assert "".join(in_turn(["aaaa", "", "bb", "c"])) == "abcabaa"
+    assert list(in_turn([[None, 0], [1]])) == [None, 1, 0]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgewise.export.folding import fold, fold_normalization, fold_pixels
 from edgewise.train.architecture import Architecture, keep_blocks
 from edgewise.train.framework import keras, tf
-from edgewise.train.network import NORMALIZATION_EPSILON, build
+from edgewise.train.network import build
 from edgewise.train.normalization import normalization_layers
 
 ARCHITECTURE = Architecture(classes=7, image_size=75, blocks=keep_blocks((1, 1, 1)))
@@ -57,47 +57,53 @@ def photos() -> NDArray[np.float32]:
     return batch
 
 
-def test_a_normalization_goes_into_its_convolution() -> None:
-    x, kernel = numbers(2, 9, 8, 4), numbers(3, 3, 4, 5)
-    beta, mean, variance = numbers(5), numbers(5) + 1, chance().uniform(0.01, 3, 5)
-    expected = (convolved(x, kernel, "SAME") - mean) / np.sqrt(variance + 0.001) + beta
-    folded, bias = fold_normalization(kernel, beta, mean, variance)
-    np.testing.assert_allclose(convolved(x, folded, "SAME") + bias, expected, atol=1e-12)
-    assert NORMALIZATION_EPSILON == 0.001
+def normalization(channels: int, *, scale: bool) -> Any:
+    """With statistics and weights of which none is zero or one."""
+    layer = keras.layers.BatchNormalization(scale=scale, epsilon=0.002)
+    layer.build((None, 5, 5, channels))
+    gamma = [chance().uniform(0.3, 2, channels)] if scale else []
+    layer.set_weights([*gamma, numbers(channels), numbers(channels) - 2, chance().uniform(0.01, 3, channels)])
+    return layer
 
 
-def test_it_is_what_the_layers_of_keras_compute() -> None:
-    layer = keras.layers.BatchNormalization(scale=False, epsilon=NORMALIZATION_EPSILON)
-    x = numbers(2, 5, 5, 3).astype(np.float32)
-    layer.build(x.shape)
-    beta, mean, variance = numbers(3), numbers(3) - 2, chance().uniform(0.01, 3, 3)
-    layer.set_weights([beta, mean, variance])
-    kernel, bias = fold_normalization(np.eye(3)[None, None], beta, mean, variance)
-    np.testing.assert_allclose(np.asarray(layer(x, training=False)), x @ kernel[0, 0] + bias, atol=1e-5)
+@pytest.mark.parametrize("scale", [False, True])
+def test_a_normalization_goes_into_its_convolution(scale: bool) -> None:
+    x, kernel, bias, layer = numbers(2, 9, 8, 4), numbers(3, 3, 4, 5), numbers(5), normalization(5, scale=scale)
+    expected = layer(convolved(x, kernel, "SAME") + bias, training=False)
+    folded, moved = fold_normalization(kernel, bias, layer)
+    np.testing.assert_allclose(convolved(x, folded, "SAME") + moved, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_raw_pixels_give_what_normalized_ones_gave() -> None:
+@pytest.mark.parametrize("scale", [False, True])
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_a_normalization_goes_into_its_depthwise_convolution(multiplier: int, scale: bool) -> None:
+    x, kernel, layer = numbers(2, 9, 8, 3), numbers(3, 3, 3, multiplier), normalization(3 * multiplier, scale=scale)
+
+    def depthwise(weights: NDArray[np.float64]) -> Any:
+        return tf.nn.depthwise_conv2d(x, weights, (1, 1, 1, 1), "SAME")
+
+    folded, moved = fold_normalization(kernel, np.zeros(3 * multiplier), layer)
+    expected = layer(depthwise(kernel), training=False)
+    np.testing.assert_allclose(depthwise(folded) + moved, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_raw_pixels_give_what_scaled_ones_gave() -> None:
     pixels, kernel, bias = chance().integers(0, 256, (2, 11, 11, 3)) * 1.0, numbers(3, 3, 3, 6), numbers(6)
-    expected = convolved(pixels / 127.5 - 1, kernel, "VALID") + bias
-    folded, moved = fold_pixels(kernel, bias)
+    center, spread = np.array([120.0, 110.0, 100.0]), np.array([58.0, 57.0, 127.5])
+    expected = convolved((pixels - center) / spread, kernel, "VALID") + bias
+    folded, moved = fold_pixels(kernel, bias, center, spread)
     np.testing.assert_allclose(convolved(pixels, folded, "VALID") + moved, expected, atol=1e-11)
 
 
-def test_the_first_convolution_is_padded_with_nothing(trained: Any) -> None:
-    # Folding the pixels' normalization would be wrong at the border otherwise.
-    first = trained.layers[1]
-    assert (first.name, first.padding) == ("stem_1", "valid")
-
-
 def test_the_folded_network_gives_the_same_probabilities(trained: Any, photos: NDArray[np.float32]) -> None:
-    folded = fold(trained, ARCHITECTURE)
+    folded = fold(trained)
     expected = np.asarray(trained(photos / 127.5 - 1, training=False))
     assert np.ptp(expected, axis=0).max() > 0.1  # the answers depend on the picture
     np.testing.assert_allclose(np.asarray(folded(photos, training=False)), expected, atol=1e-5)
 
 
 def test_nothing_but_convolutions_is_left(trained: Any) -> None:
-    folded = fold(trained, ARCHITECTURE)
+    folded = fold(trained)
     kinds = {type(layer).__name__ for layer in folded.layers}
     assert "BatchNormalization" not in kinds
     assert "Rescaling" not in kinds
@@ -105,17 +111,33 @@ def test_nothing_but_convolutions_is_left(trained: Any) -> None:
     assert all(np.isfinite(array).all() for array in folded.get_weights())
 
 
-@pytest.mark.parametrize("temperature", [0.5, 2.5])
-def test_the_temperature_divides_the_scores(trained: Any, photos: NDArray[np.float32], temperature: float) -> None:
-    plain = np.asarray(fold(trained, ARCHITECTURE)(photos, training=False)).astype(np.float64)
-    scores = np.log(plain) / temperature
-    expected = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-    tempered = np.asarray(fold(trained, ARCHITECTURE, temperature)(photos, training=False))
-    np.testing.assert_allclose(tempered, expected, atol=1e-5)
-    np.testing.assert_array_equal(tempered.argmax(axis=1), plain.argmax(axis=1))
+def test_its_weights_are_to_the_bit_what_the_formulas_give(trained: Any) -> None:
+    folded = fold(trained)
+    for name in ("stem_1", "stem_2", "block17_20_b1_2", "conv_7b"):
+        kernel = trained.get_layer(name).get_weights()[0].astype(np.float64)
+        beta, mean, variance = (array.astype(np.float64) for array in trained.get_layer(f"{name}_bn").get_weights())
+        factor = 1 / np.sqrt(variance + 0.001)
+        kernel, bias = kernel * factor, beta - mean * factor
+        if name == "stem_1":
+            kernel, bias = kernel / 127.5, bias - kernel.sum(axis=(0, 1, 2))
+        got = folded.get_layer(name).get_weights()
+        np.testing.assert_array_equal(got[0], kernel.astype(np.float32))
+        np.testing.assert_array_equal(got[1], bias.astype(np.float32))
+
+
+def test_a_normalization_that_is_not_alone_behind_its_convolution_stays() -> None:
+    inputs = keras.Input((12, 12, 3))
+    x = keras.layers.Conv2D(4, 3)(inputs)
+    both = [keras.layers.BatchNormalization(momentum=0.0)(x), x]
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.Concatenate()(both))
+    model = keras.Model(inputs, keras.layers.Dense(3)(x))
+    batch = chance().integers(0, 256, (4, 12, 12, 3)).astype(np.float32)
+    model(batch / 127.5 - 1, training=True)
+    expected = np.asarray(model(batch / 127.5 - 1, training=False))
+    np.testing.assert_allclose(np.asarray(fold(model)(batch, training=False)), expected, atol=1e-4)
 
 
 def test_the_network_that_was_folded_stays_as_it_was(trained: Any) -> None:
     before = trained.get_weights()
-    fold(trained, ARCHITECTURE, 3.0)
+    fold(trained)
     assert all(np.array_equal(one, other) for one, other in zip(before, trained.get_weights(), strict=True))

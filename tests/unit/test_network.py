@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgewise.train.architecture import STAGES, Architecture, keep_blocks
+from edgewise.train.architecture import Architecture, keep_blocks
+from edgewise.train.backbones import STAGES
 from edgewise.train.framework import keras
 from edgewise.train.network import RESIDUAL_SCALE, build, residual_scale
-from edgewise.train.normalization import normalization_layers
 from edgewise.train.weights import load_official
 
 SMALL = keep_blocks((1, 1, 1))
@@ -115,12 +115,6 @@ def test_any_number_of_classes(classes: int) -> None:
 
 def test_without_top_the_features_come_out() -> None:
     assert build(Architecture(3, 75, SMALL), top=False).output_shape == (None, 1536)
-
-
-def test_without_normalization_every_convolution_has_a_bias() -> None:
-    model = build(Architecture(3, 75, SMALL), normalized=False)
-    assert normalization_layers(model) == []
-    assert all(layer.use_bias for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
 
 
 def test_every_layer_is_a_standard_one_in_a_flat_graph(network: Any) -> None:

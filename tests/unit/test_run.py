@@ -16,7 +16,8 @@ from edgewise.spec import DataError, InputError, ModelError
 from edgewise.train.architecture import Architecture, keep_blocks
 from edgewise.train.batches import Augmentation
 from edgewise.train.dataset import load_dataset
-from edgewise.train.run import Config, Recipe, Run
+from edgewise.train.recipe import Recipe
+from edgewise.train.run import Config, Run
 
 RECIPE = Recipe(
     weights="/w/official.h5",
@@ -63,7 +64,8 @@ def test_the_configuration_survives() -> None:
 def test_the_configuration_is_plain_data_for_people_too() -> None:
     data = yaml.safe_load(CONFIG.to_yaml())
     assert data["architecture"]["blocks"] == {"block35": [5, 10], "block17": [10, 20], "block8": [5, 10]}
-    assert data["recipe"]["augmentation"] == {"flip": False, "zoom": 0.1, "light": 0.4}
+    varied = {"flip": False, "zoom": 0.1, "light": 0.4, "operations": 0, "magnitude": 0.5}
+    assert data["recipe"]["augmentation"] == varied
     assert "!!" not in CONFIG.to_yaml()
 
 
@@ -220,7 +222,10 @@ def test_an_architecture_out_of_range_is_refused(run: Run) -> None:
         ({"epochs": 0}, "--epochs 0\nExpected: a whole number from 1 to 10000"),
         ({"batch_size": 1}, "--batch-size 1\nExpected: a whole number from 2 to 4096"),
         ({"seed": 1 << 31}, "--seed 2147483648\nExpected: a whole number from 0 to 2147483647"),
-        ({"learning_rate": 0.0}, "--learning-rate 0.0\nExpected: a number above 0, usually 0.00001 to 0.01"),
+        ({"learning_rate": 0.0}, "--learning-rate 0.0\nExpected: a number above 0, usually 0.00001 to 0.01, or 'auto'"),
+        ({"optimizer": "adam"}, "--optimizer 'adam'\nExpected: adamw or sgd"),
+        ({"mixup": -1}, "--mixup -1\nExpected: a number from 0 to 10"),
+        ({"ema": 1.0}, "--ema 1.0\nExpected: a number from 0 to 0.99999"),
     ],
 )
 def test_options_out_of_range_are_named_as_they_are_typed(values: dict[str, Any], message: str) -> None:

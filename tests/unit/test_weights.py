@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from edgewise.spec import InputError, ModelError
 from edgewise.train import weights
 from edgewise.train.architecture import Architecture, keep_blocks
+from edgewise.train.backbones import BACKBONES
 from edgewise.train.framework import keras
 from edgewise.train.network import build
 from edgewise.train.weights import fetch_imagenet, load_initial, load_official, load_weights, save_weights
@@ -194,7 +196,7 @@ def test_weights_of_another_network_are_refused(network: Any, tmp_path: Path) ->
     other.save_weights(tmp_path / "other.h5")
     error = refused(network, tmp_path / "other.h5")
     assert "has 1 layers with weights" in error.got
-    assert "tf_keras.applications.InceptionResNetV2" in error.do
+    assert error.do == "use a weights file of InceptionResNetV2 in tf_keras.applications"
 
 
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
@@ -270,28 +272,47 @@ def test_a_path_that_does_not_exist(network: Any, tmp_path: Path) -> None:
     assert error.value.expected == "'imagenet', 'none', or the path of an .h5 file in the official Keras layout"
 
 
-def test_imagenet_that_cannot_be_fetched_says_how_to_go_on(
-    network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An address where nobody answers, in the place of Keras' own, and an empty cache."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(weights, "IMAGENET_URL", "http://127.0.0.1:9/")
+    return "http://127.0.0.1:9/"
+
+
+def test_imagenet_that_cannot_be_fetched_says_how_to_go_on(
+    network: Any, nowhere: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(InputError) as error:
         load_initial(network, "imagenet")
     name = "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5"
     assert error.value.got.startswith("the ImageNet weights could not be fetched (")
     assert "Connection refused" in error.value.got
-    assert name in error.value.expected
-    assert f"get http://127.0.0.1:9/{name}" in error.value.do
+    assert error.value.expected == f"the file {name} (about 217 MB, MD5 d19885ff4a710c122648d3b5c3b684e4)"
+    assert f"get {nowhere}inception_resnet_v2/{name}" in error.value.do
     assert f"--weights PATH/TO/{name}" in error.value.do
     assert "--weights none" in error.value.do
     assert capfd.readouterr().out == ""
 
 
-def test_imagenet_is_taken_from_keras_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cached = tmp_path / ".keras" / "models" / weights.IMAGENET_FILE
+@pytest.mark.parametrize(
+    ("backbone", "size", "file"),
+    [
+        ("mobilenet_v2", 128, "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_128_no_top.h5"),
+        ("mobilenet_v2", 100, "mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"),
+        ("efficientnet_v2_b0", 128, "efficientnet_v2/efficientnetv2-b0_notop.h5"),
+    ],
+)
+def test_the_file_that_keras_would_fetch_is_asked_for(nowhere: str, backbone: str, size: int, file: str) -> None:
+    with pytest.raises(InputError) as error:
+        fetch_imagenet(BACKBONES[backbone], size)
+    assert f"get {nowhere}{file}\n" in error.value.do
+
+
+def test_imagenet_is_taken_from_keras_cache(tmp_path: Path, nowhere: str) -> None:
+    assert nowhere
+    cached = tmp_path / ".keras" / "models" / "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
     cached.parent.mkdir(parents=True)
     cached.write_bytes(b"weights")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(weights, "IMAGENET_URL", "http://127.0.0.1:9/")
-    monkeypatch.setattr(weights, "IMAGENET_MD5", hashlib.md5(b"weights").hexdigest())
-    assert fetch_imagenet() == cached
+    backbone = replace(BACKBONES["inception_v3"], weights_md5=hashlib.md5(b"weights").hexdigest())
+    assert fetch_imagenet(backbone, 299) == cached

@@ -6,10 +6,11 @@ import csv
 import hashlib
 import random
 from collections.abc import Iterable, Sequence
-from itertools import chain, zip_longest
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from edgewise.spec import DataError, InputError
+from edgewise.runtime.folders import in_turn, refuse_unknown
+from edgewise.spec import InputError
 from edgewise.spec.files import sha256_file
 
 if TYPE_CHECKING:
@@ -34,8 +35,7 @@ def choose(photos: Sequence[LabelledPhoto], limit: int | None, seed: int) -> tup
     order = random.Random(seed)  # noqa: S311 - a choice to repeat, not a secret
     for members in classes.values():
         order.shuffle(members)
-    in_turn = chain.from_iterable(zip_longest(*classes.values()))
-    return tuple(photo for photo in in_turn if photo is not None)[:limit]
+    return tuple(islice(in_turn(classes.values()), limit))
 
 
 def held_out(photos: Sequence[LabelledPhoto], run: Path) -> tuple[tuple[LabelledPhoto, ...], str]:
@@ -75,10 +75,10 @@ def digest(photos: Sequence[LabelledPhoto]) -> str:
 
 def check_labels(photo_labels: Iterable[str], labels: Sequence[str], name: str) -> None:
     """Raise DataError where a photo's class is one the model does not know."""
-    strangers = sorted(set(photo_labels) - set(labels))
-    if strangers:
-        raise DataError(
-            f"the photos have classes that {name} does not know: {', '.join(strangers[:5])}",
-            f"some of: {', '.join(labels[:20])}{' ...' if len(labels) > 20 else ''}",
-            "give the data set the model was trained on, or photos in folders of the same names",
-        )
+    refuse_unknown(
+        photo_labels,
+        labels,
+        f"the photos have classes that {name} does not know",
+        "some of",
+        "give the data set the model was trained on, or photos in folders of the same names",
+    )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from edgewise.benchmarks import text
 from edgewise.benchmarks.results import Row
+from edgewise.spec.svg import for_page
 
 SIZES = {"wide": (8.4, 4.6), "narrow": (4.1, 4.4)}
 """Width and height in inches; text is in points, so that it stays readable in both."""
@@ -33,12 +33,14 @@ MANY_TIMES = 6.0
 
 PLACES = [
     (horizontal, vertical, side)
-    for distance in (1, 2, 3.2, 4.6)
+    for distance in (1, 2, 3.2, 4.6, 6.2)
     for horizontal, vertical, side in (
         (9, 5 * distance, "left"),
         (9, -5 * distance - 8, "left"),
         (-9, 5 * distance, "right"),
         (-9, -5 * distance - 8, "right"),
+        (0, 5 * distance + 7, "center"),
+        (0, -5 * distance - 15, "center"),
     )
 ]
 """Where a label may stand: offset from its point in points, and which of its sides is there. First ones are best."""
@@ -71,7 +73,7 @@ def draw(rows: Sequence[Row], shape: str) -> str:
         figure.savefig(
             written, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Type", "Format"))
         )
-    return _for_page(written.getvalue())
+    return for_page(written.getvalue(), INKS)
 
 
 def _mark(axes: Any, row: Row) -> None:
@@ -172,26 +174,15 @@ def _move(
 ) -> float:
     """Move a label and tell how bad it is there.
 
-    The worst is to cover a point or another label, then to reach out of the axes, then to cross an interval's bar.
+    The worst is to cover a point or another label, or to be cut off at the end of the axes; then to cross an interval's
+    bar, and to be far from the point.
     """
     horizontal, vertical, side = place
     written.set_position((horizontal, vertical))
     written.set_horizontalalignment(side)
     box = written.get_window_extent(renderer).padded(2)
-    outside = (inside.x0 - box.x0, box.x1 - inside.x1, inside.y0 - box.y0, box.y1 - inside.y1)
+    beyond = (inside.x0 - box.x0, box.x1 - inside.x1, inside.y0 - box.y0, box.y1 - inside.y1)
+    outside = sum(max(0, pixels) for pixels in beyond)
     crossed = sum(box.overlaps(bar) for bar in bars)
-    return float(4 * sum(max(0, pixels) for pixels in outside) + 1000 * sum(map(box.overlaps, taken)) + 20 * crossed)
-
-
-def _for_page(svg: str) -> str:
-    """Strip what only a file of its own needs, and let the page choose colours and font."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg)
-    svg = re.sub(
-        r'<svg[^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" role="img" aria-hidden="true">', svg, count=1
-    )
-    svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)
-    for stand_in, ink in INKS.items():
-        svg = svg.replace(stand_in, ink)
-    return svg
+    worst = sum(map(box.overlaps, taken)) + (outside > 0)
+    return float(1000 * worst + 4 * outside + 20 * crossed + 2 * abs(vertical))

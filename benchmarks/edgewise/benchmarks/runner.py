@@ -119,9 +119,9 @@ def _read_data(
     root: Path, split: str, limit: int | None, seed: int, plan: Plan
 ) -> tuple[tuple[tuple[str, str], ...], Data]:
     """The chosen photos as path and label, and what the report says of them."""
-    from edgewise.runtime.folders import read_folder
+    from edgewise.runtime.photo_list import read_photos
 
-    folder = read_folder(root)
+    folder = read_photos(root)
     everything, split = folder.photos(split), "all" if "all" in folder.splits else split
     if split == "all" and plan.run is not None:
         everything, split = held_out(everything, plan.run)

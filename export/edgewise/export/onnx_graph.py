@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.spec import ExtraMissingError
+from edgewise.train.graph import sources
 
 try:
     from onnx import TensorProto, helper, numpy_helper
@@ -28,6 +29,8 @@ OPSET = 17
 IR_VERSION = 8
 """ONNX file format version that belongs to this operator set."""
 
+Floats = NDArray[np.float32]
+
 INPUT, OUTPUT = "pixels", "probabilities"
 """Names of the input and the output in ONNX files."""
 
@@ -37,10 +40,7 @@ FLOAT_PIXELS = "pixels_float"
 
 def writable(network: Any) -> bool:
     """Whether `onnx_graph` knows every layer of a Keras network."""
-    return all(
-        type(layer).__name__ in _WRITERS and _activation(layer) in _ACTIVATIONS and len(layer.inbound_nodes) == 1
-        for layer in network.layers
-    )
+    return all(map(_known, network.layers))
 
 
 def onnx_graph(network: Any) -> Any:
@@ -82,8 +82,7 @@ class _Writer:
         )
 
     def inputs(self, layer: Any) -> list[str]:
-        before = layer.inbound_nodes[0].inbound_layers
-        return [self._names[source.name] for source in (before if isinstance(before, list) else [before])]
+        return [self._names[source.name] for source in sources(layer)]
 
     def entrance(self, _: Any) -> str:
         return FLOAT_PIXELS
@@ -94,11 +93,21 @@ class _Writer:
 
     def convolution(self, layer: Any) -> str:
         kernel, *bias = layer.get_weights()
-        inputs = [*self.inputs(layer), self._weight(f"{layer.name}_kernel", kernel.transpose(3, 2, 0, 1))]
+        return self._convolved(layer, kernel.transpose(3, 2, 0, 1), bias, layer.groups)
+
+    def depthwise_convolution(self, layer: Any) -> str:
+        kernel, *bias = layer.get_weights()
+        rows, columns, channels, _ = kernel.shape
+        # One group per channel; the filters of a channel follow each other in both worlds.
+        filters = kernel.transpose(2, 3, 0, 1).reshape(-1, 1, rows, columns)
+        return self._convolved(layer, filters, bias, channels)
+
+    def _convolved(self, layer: Any, kernel: Floats, bias: list[Floats], groups: int) -> str:
+        inputs = [*self.inputs(layer), self._weight(f"{layer.name}_kernel", kernel)]
         inputs += [self._weight(f"{layer.name}_bias", array) for array in bias]
         output = self._node(
             "Conv", inputs, layer.name, kernel_shape=layer.kernel_size, strides=layer.strides,
-            dilations=layer.dilation_rate, group=layer.groups, pads=_pads(layer, layer.kernel_size),
+            dilations=layer.dilation_rate, group=groups, pads=_pads(layer, layer.kernel_size),
         )  # fmt: skip
         return self._activated(layer, output)
 
@@ -111,8 +120,40 @@ class _Writer:
         )
 
     def global_average(self, layer: Any) -> str:
+        if layer.keepdims:
+            return self._node("GlobalAveragePool", self.inputs(layer), layer.name)
         pooled = self._node("GlobalAveragePool", self.inputs(layer), f"{layer.name}_mean")
         return self._node("Flatten", [pooled], layer.name)
+
+    def picture_of_one_pixel(self, layer: Any) -> str:
+        shape = self._weight(f"{layer.name}_shape", np.array([0, -1, 1, 1], np.int64))
+        return self._node("Reshape", [*self.inputs(layer), shape], layer.name)
+
+    def padding(self, layer: Any) -> str:
+        (top, bottom), (left, right) = layer.padding
+        pads = self._weight(f"{layer.name}_pads", np.array([0, 0, top, left, 0, 0, bottom, right], np.int64))
+        return self._node("Pad", [*self.inputs(layer), pads], layer.name)
+
+    def rescaling(self, layer: Any) -> str:
+        name = self.inputs(layer)[0]
+        for operator, value, nothing in (("Mul", layer.scale, 1), ("Add", layer.offset, 0)):
+            array = np.asarray(value, np.float32).reshape(-1, 1, 1)
+            if (array != nothing).any():
+                weight = self._weight(f"{layer.name}_{operator.lower()}_by", array)
+                name = self._node(operator, [name, weight], f"{layer.name}_{operator.lower()}")
+        return name
+
+    def rectification(self, layer: Any) -> str:
+        if layer.max_value is None:
+            return self._node("Relu", self.inputs(layer), layer.name)
+        bounds = [
+            self._weight(f"{layer.name}_{end}", np.array(value, np.float32))
+            for end, value in (("min", 0), ("max", layer.max_value))
+        ]
+        return self._node("Clip", [*self.inputs(layer), *bounds], layer.name)
+
+    def multiplication(self, layer: Any) -> str:
+        return self._node("Mul", self.inputs(layer), layer.name)
 
     def concatenation(self, layer: Any) -> str:
         return self._node("Concat", self.inputs(layer), layer.name, axis=1)
@@ -129,19 +170,43 @@ class _Writer:
         return self._activated(layer, self._node("Gemm", [*self.inputs(layer), *weights], layer.name))
 
     def _activated(self, layer: Any, name: str) -> str:
-        operator = _ACTIVATIONS[_activation(layer)]
+        activation = _activation(layer)
+        operator = _ACTIVATIONS[activation]
         if operator is None:
             return name
         options = {"axis": 1} if operator == "Softmax" else {}
-        return self._node(operator, [name], f"{layer.name}_{operator.lower()}", **options)
+        output = self._node(operator, [name], f"{layer.name}_{operator.lower()}", **options)
+        if activation == "swish":  # x * sigmoid(x)
+            return self._node("Mul", [name, output], f"{layer.name}_swish")
+        return output
 
     def _node(self, operator: str, inputs: list[str], name: str, **attributes: Any) -> str:
         self._nodes.append(helper.make_node(operator, inputs, [name], name, **attributes))
         return name
 
-    def _weight(self, name: str, array: NDArray[np.float32]) -> str:
+    def _weight(self, name: str, array: NDArray[Any]) -> str:
         self._weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
+
+
+def _known(layer: Any) -> bool:
+    kind = type(layer).__name__
+    if kind not in _WRITERS or _activation(layer) not in _ACTIVATIONS or len(layer.inbound_nodes) != 1:
+        return False
+    return _CONDITIONS.get(kind, _always)(layer)
+
+
+def _always(_: Any) -> bool:
+    return True
+
+
+def _is_plain_rectification(layer: Any) -> bool:
+    return not layer.negative_slope and not layer.threshold
+
+
+def _makes_one_pixel(layer: Any) -> bool:
+    """From ``(batch, channels)`` to ``(batch, 1, 1, channels)``: no value changes its place in ONNX' layout."""
+    return len(layer.input_shape) == 2 and layer.output_shape[1:3] == (1, 1)
 
 
 def _activation(layer: Any) -> str:
@@ -160,12 +225,18 @@ def _pads(layer: Any, window: tuple[int, int]) -> list[int]:
     return begin + [total - first for total, first in zip(totals, begin, strict=True)]
 
 
-_ACTIVATIONS = {"linear": None, "relu": "Relu", "softmax": "Softmax"}
+_ACTIVATIONS = {"linear": None, "relu": "Relu", "softmax": "Softmax", "sigmoid": "Sigmoid", "swish": "Sigmoid"}
 
 _WRITERS: dict[str, Callable[[_Writer, Any], str]] = {
     "InputLayer": _Writer.entrance,
     "Conv2D": _Writer.convolution,
+    "DepthwiseConv2D": _Writer.depthwise_convolution,
     "Activation": _Writer.activation,
+    "ReLU": _Writer.rectification,
+    "ZeroPadding2D": _Writer.padding,
+    "Rescaling": _Writer.rescaling,
+    "Reshape": _Writer.picture_of_one_pixel,
+    "Multiply": _Writer.multiplication,
     "MaxPooling2D": _Writer.pooling,
     "AveragePooling2D": _Writer.pooling,
     "GlobalAveragePooling2D": _Writer.global_average,
@@ -174,3 +245,6 @@ _WRITERS: dict[str, Callable[[_Writer, Any], str]] = {
     "Dropout": _Writer.same,
     "Dense": _Writer.dense,
 }
+
+_CONDITIONS: dict[str, Callable[[Any], bool]] = {"ReLU": _is_plain_rectification, "Reshape": _makes_one_pixel}
+"""What a layer of a known kind must be like to be written."""

@@ -29,7 +29,8 @@ from edgewise.spec import Calibration, Format, GateError, InputError, InputSpec,
 from edgewise.spec.progress import Lines, Reporter
 from edgewise.train.pixels import Pixels, class_balanced, digest_of, load_pixels
 from edgewise.train.reference import KerasReference
-from edgewise.train.run import Run
+from edgewise.train.run import METRICS, Run
+from edgewise.train.temperature import read_scaling
 from edgewise.train.trainer import report_skipped
 
 CALIBRATION_PHOTOS = 300
@@ -146,14 +147,14 @@ class _Exporter:
 
     @cached_property
     def network(self) -> Any:
-        return fold(self.reference.model, self.run.config.architecture)
+        return fold(self.reference.model)
 
     @cached_property
     def calibration(self) -> Pixels:
         photos = self.run.photos("train", self.request.data)
         chosen = class_balanced(photos, CALIBRATION_PHOTOS, self.run.config.recipe.seed)
         pixels = self._load(chosen, "calibration photos")
-        return pixels.subset(typical(self.onnx_float, pixels.images, self.request.threads))
+        return pixels.subset(typical(self.onnx_float, pixels.images[:], self.request.threads))
 
     @cached_property
     def held_out(self) -> HeldOut:
@@ -163,7 +164,7 @@ class _Exporter:
         chosen = class_balanced(test + validation, MAX_HELD_OUT, self.run.config.recipe.seed)
         pixels = self._load(chosen, "held-out photos")
         self.reporter.say(f"running the Keras network on {len(pixels.labels)} {split} photos")
-        return HeldOut(pixels, split, self.reference.run(pixels.images))
+        return HeldOut(pixels, split, self.reference.run(pixels.images[:]))
 
     @cached_property
     def onnx_float(self) -> bytes:
@@ -192,10 +193,10 @@ class _Exporter:
         if variant.format is Format.TFLITE:
             if variant.scheme is Scheme.FP32:
                 return tflite_fp32(self.network)
-            return tflite_int8(self.network, self.calibration.images)
+            return tflite_int8(self.network, self.calibration.images[:])
         if variant.scheme is Scheme.FP32:
             return self.onnx_float
-        return onnx_int8(self.onnx_float, self.calibration.images)
+        return onnx_int8(self.onnx_float, self.calibration.images[:])
 
     def _manifest(self, variant: Variant, name: str) -> Manifest:
         size = self.run.config.architecture.image_size
@@ -203,11 +204,14 @@ class _Exporter:
         if variant.scheme is not Scheme.FP32:
             examples = self.calibration.examples
             calibration = Calibration(len(examples), digest_of(examples), METHOD)
+        scaling = read_scaling(self.run.path / METRICS)
         return Manifest(
             name=name.rpartition(".")[0],
             labels=self.run.labels,
             input=InputSpec(size, size),
             scheme=variant.scheme,
+            temperature=scaling.temperature,
+            unknown_threshold=scaling.unknown_threshold,
             calibration=calibration,
             provenance=provenance(self.run),
         )
@@ -224,11 +228,14 @@ def provenance(run: Run) -> dict[str, Any]:
     source = config.recipe.weights
     return {
         "backbone": config.architecture.backbone,
+        "preprocessing": config.architecture.known.preprocessing,
         "blocks": {stage: list(numbers) for stage, numbers in config.architecture.blocks.items()},
         "weights": source if source in ("imagenet", "none") else Path(source).name,
         "weights_sha256": config.weights_sha256,
         "data_sha256": config.data_sha256,
         "seed": config.recipe.seed,
+        "val_split": config.selection.val_split,
+        "test_split": config.selection.test_split,
         "versions": {
             **{
                 name: version(name) for name in ("edgewise", "tensorflow", "tf_keras", "tf2onnx", "onnx", "onnxruntime")

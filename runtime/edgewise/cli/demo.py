@@ -119,16 +119,21 @@ class _Demo:
         typer.echo(f"{total} drawings in {self.out / 'signs'}", err=True)
 
     def _train(self) -> None:
-        trainer, runs = load("edgewise.train.trainer", "all"), load("edgewise.train.run", "all")
-        batches = load("edgewise.train.batches", "all")
-        recipe = runs.Recipe(
+        trainer, recipes = load("edgewise.train.trainer", "all"), load("edgewise.train.recipe", "all")
+        augmentation = load("edgewise.train.augmentation", "all")
+        recipe = recipes.Recipe(
             weights="none", epochs=self.size.epochs, batch_size=self.size.batch_size, seed=self.seed,
             # Arrows and ticks mean something else mirrored; the drawings vary enough by themselves.
-            augmentation=batches.Augmentation(flip=False, zoom=0.0, light=0.0),
+            augmentation=augmentation.Augmentation(flip=False, zoom=0.0, light=0.0),
         )  # fmt: skip
         plan = trainer.Plan(recipe, self.size.image_size, self.size.blocks)
         trainer.train(
-            self.out / "signs", self.out / "run", plan, overwrite=False, threads=self.threads, reporter=reporter()
+            self.out / "signs",
+            self.out / "run",
+            plan,
+            overwrite=False,
+            reporter=reporter(),
+            settings=trainer.Settings(threads=self.threads),
         )
 
     def _export(self) -> None:

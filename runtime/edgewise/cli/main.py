@@ -10,11 +10,13 @@ import typer
 
 from edgewise.cli.benchmark import benchmark
 from edgewise.cli.console import interrupted, report_error
+from edgewise.cli.data import data_app
 from edgewise.cli.demo import demo
+from edgewise.cli.evaluate import evaluate
 from edgewise.cli.export import export_app
 from edgewise.cli.live import live
 from edgewise.cli.predict import predict
-from edgewise.cli.train import evaluate, train
+from edgewise.cli.train import train
 from edgewise.spec.errors import EdgewiseError
 
 app = typer.Typer(
@@ -26,6 +28,7 @@ app = typer.Typer(
 )
 for command in (demo, train, evaluate, predict, live, benchmark):
     app.command()(command)
+app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")
 
 

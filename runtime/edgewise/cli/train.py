@@ -1,113 +1,159 @@
-"""``edgewise train`` and ``edgewise evaluate``."""
+"""``edgewise train``."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from edgewise.cli import train_options as options
+from edgewise.cli.backbones import list_backbones
 from edgewise.cli.console import command_line, interrupted, load, reporter
 from edgewise.spec.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from edgewise.train.recipe import Recipe
+    from edgewise.train.trainer import Plan, Settings
 
-    from edgewise.train.assessment import Assessment
-
-Threads = Annotated[int | None, typer.Option(help="CPU threads.", min=1, show_default="all cores")]
-
-MAX_PRINTED_CLASSES = 15
-"""Up to so many classes, the confusion matrix is printed; more do not fit into a terminal."""
-
-
-CONTINUING = {"data", "out", "threads", "resume"}
+CONTINUING = {"data", "out", "threads", "cache_limit", "checkpoint_minutes", "explain", "resume", "json"}
 """Options that go together with --resume; the others are what the run was begun with."""
+
+REPEATING = CONTINUING - {"resume"} | {"config", "overwrite"}
+"""Options that go together with --config."""
+
+RECIPE = (
+    "weights", "epochs", "head_epochs", "head_passes", "batch_size", "optimizer", "weight_decay", "layer_decay",
+    "unfreeze", "label_smoothing", "mixup", "cutmix", "ema", "clip_norm", "class_weights", "patience", "seed",
+    "deterministic",
+)  # fmt: skip
+"""Options that are fields of `edgewise.train.recipe.Recipe` as they are."""
 
 
 def train(
     context: typer.Context,
-    data: Annotated[
-        Path | None,
-        typer.Argument(
-            help="One folder of photos per class, or train/validation/test folders of such.", show_default=False
-        ),
-    ] = None,
-    out: Annotated[Path, typer.Option(help="The run folder to make.")] = Path("runs/latest"),
-    weights: Annotated[
-        str,
-        typer.Option(help="First weights: 'imagenet', 'none' (from scratch), or a file in the official Keras layout."),
-    ] = "imagenet",
-    image_size: Annotated[
-        int, typer.Option(help="Side of the input in pixels; smaller is faster.", min=75, max=1024)
-    ] = 299,
-    blocks: Annotated[
-        str | None, typer.Option(help="Residual blocks kept per stage; fewer is faster.", show_default="10,20,10")
-    ] = None,
-    epochs: Annotated[int, typer.Option(help="Epochs of the whole network.", min=1)] = 10,
-    head_epochs: Annotated[int, typer.Option(help="Epochs of the head before it, with given weights.", min=0)] = 30,
-    batch_size: Annotated[int, typer.Option(help="Photos per step.", min=2)] = 32,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Peak learning rate.", show_default="0.001 from scratch, else 0.0001")
-    ] = None,
-    patience: Annotated[int, typer.Option(help="Stop after so many epochs without a better validation.", min=1)] = 5,
-    flip: Annotated[bool, typer.Option(help="Mirrored photos show the same class; not so for text or arrows.")] = True,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same split and order.", min=0)] = 0,
-    threads: Threads = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out after an interruption.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    data: options.Data = None,
+    out: options.Out = Path("runs/latest"),
+    resume: options.Resume = False,
+    config: options.Config = None,
+    overwrite: options.Overwrite = False,
+    seed: options.Seed = 0,
+    class_names: options.ClassNames = None,
+    fraction: options.Fraction = 1.0,
+    val_split: options.ValSplit = 0.15,
+    test_split: options.TestSplit = 0.15,
+    class_weights: options.ClassWeights = "none",
+    backbone: options.Backbone = "inception_resnet_v2",
+    show_backbones: options.ShowBackbones = False,
+    weights: options.Weights = "imagenet",
+    image_size: options.ImageSize = None,
+    blocks: options.Blocks = None,
+    dropout: options.Dropout = 0.2,
+    epochs: options.Epochs = 10,
+    head_epochs: options.HeadEpochs = 30,
+    head_passes: options.HeadPasses = 1,
+    batch_size: options.BatchSize = 32,
+    optimizer: options.Optimizer = "adamw",
+    learning_rate: options.LearningRate = None,
+    weight_decay: options.WeightDecay = 1e-4,
+    layer_decay: options.LayerDecay = 1.0,
+    unfreeze: options.Unfreeze = None,
+    label_smoothing: options.LabelSmoothing = 0.0,
+    ema: options.Ema = 0.0,
+    clip_norm: options.ClipNorm = 1.0,
+    patience: options.Patience = 5,
+    deterministic: options.Deterministic = False,
+    flip: options.Flip = True,
+    zoom: options.Zoom = 0.3,
+    light: options.Light = 0.2,
+    operations: options.Operations = 0,
+    magnitude: options.Magnitude = 0.5,
+    mixup: options.Mixup = 0.0,
+    cutmix: options.Cutmix = 0.0,
+    threads: options.Threads = None,
+    cache_limit: options.CacheLimit = 20.0,
+    checkpoint_minutes: options.CheckpointMinutes = 10.0,
+    explain: options.Explain = 0,
 ) -> None:
-    """Fine-tune InceptionResNetV2 on a labelled folder of photos."""
-    trainer = load("edgewise.train.trainer", "train")
-    runs = load("edgewise.train.run", "train")
-    batches = load("edgewise.train.batches", "train")
+    """Fine-tune InceptionResNetV2, or another backbone, on labelled photos."""
+    values = dict(locals())
+    if show_backbones:
+        list_backbones()
+        return
+    if resume:
+        _refuse_others(context, "--resume", CONTINUING, "a run continues with the options it was begun with")
+    elif config is not None:
+        _refuse_others(context, "--config", REPEATING, "it repeats a run with the options it was begun with")
+    _run(load("edgewise.train.trainer", "train"), values)
+    typer.echo("next: " + command_line("export", "release", out), err=True)
+
+
+def _run(trainer: Any, values: dict[str, Any]) -> None:
+    """Begin, repeat or continue a training, as the options say."""
+    data, out, config = values["data"], values["out"], values["config"]
+    settings = _settings(
+        trainer, values["threads"], values["cache_limit"], values["checkpoint_minutes"], values["explain"]
+    )
     try:
-        if resume:
-            _refuse_new_options(context)
-            trainer.resume(out, data=data, threads=threads, reporter=reporter())
+        if values["resume"]:
+            trainer.resume(out, data=data, reporter=reporter(), settings=settings)
             return
-        if data is None:
+        source, plan = _repeated(trainer, config, data) if config else (data, _plan(trainer, values))
+        if source is None:
             raise typer.BadParameter("say which folder of photos to train on", param_hint="DATA")
-        recipe = runs.Recipe(
-            weights=weights, epochs=epochs, head_epochs=head_epochs, batch_size=batch_size, learning_rate=learning_rate,
-            patience=patience, seed=seed, augmentation=batches.Augmentation(flip=flip),
-        )  # fmt: skip
-        plan = trainer.Plan(recipe, image_size, _counts(blocks))
-        trainer.train(data, out, plan, overwrite=overwrite, threads=threads, reporter=reporter())
+        trainer.train(source, out, plan, overwrite=values["overwrite"], reporter=reporter(), settings=settings)
     except trainer.Interrupted:
         hint = "continue with: " + command_line("train", "--out", out, "--resume")
         raise typer.Exit(interrupted(hint)) from None
     except KeyboardInterrupt:
         raise typer.Exit(interrupted("nothing was begun or changed")) from None
-    typer.echo("next: " + command_line("export", "release", out), err=True)
 
 
-def evaluate(
-    model: Annotated[Path, typer.Argument(help="A run folder, or a .tflite or .onnx file.", show_default=False)],
-    data: Annotated[Path, typer.Argument(help="Labelled photos, as for train.", show_default=False)],
-    split: Annotated[
-        str | None, typer.Option(help="train, validation or test.", show_default="test, or all without splits")
-    ] = None,
-    backend: Annotated[str | None, typer.Option(help="litert or onnxruntime.", show_default="by the file")] = None,
-    threads: Threads = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for metrics.json and confusion_matrix.png.", show_default=False)
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace figures that are in --out.")] = False,
-) -> None:
-    """Measure top-1, top-5, precision, recall, F1 and confusions on labelled photos."""
-    module = load("edgewise.train.assessment", "train")
-    if out is not None:
-        module.refuse_existing(out, overwrite=overwrite)
-    assessment = module.assess(model, data, split=split, backend=backend, threads=threads, reporter=reporter())
-    if out is not None:
-        assessment.save(out)
-    if as_json:
-        typer.echo(json.dumps(assessment.to_data(), ensure_ascii=False))
-    else:
-        _print(assessment)
+def _settings(trainer: Any, threads: int | None, gigabytes: float, minutes: float, explain: int) -> Settings:
+    caches = load("edgewise.train.cache", "train")
+    cache = caches.PhotoCache(limit=int(gigabytes * 1e9))
+    settings: Settings = trainer.Settings(threads, cache, minutes * 60, explain)
+    return settings
+
+
+def _plan(trainer: Any, values: dict[str, Any]) -> Plan:
+    datasets = load("edgewise.train.dataset", "train")
+    names = values["class_names"] and datasets.read_class_names(values["class_names"])
+    selection = datasets.Selection(names, values["fraction"], values["val_split"], values["test_split"])
+    plan: Plan = trainer.Plan(
+        _recipe(values), values["image_size"], _counts(values["blocks"]), values["backbone"], values["dropout"],
+        selection,
+    )  # fmt: skip
+    return plan
+
+
+def _recipe(values: dict[str, Any]) -> Recipe:
+    recipes, augmentation = load("edgewise.train.recipe", "train"), load("edgewise.train.augmentation", "train")
+    varied = {name: values[name] for name in ("flip", "zoom", "light", "operations", "magnitude")}
+    recipe: Recipe = recipes.Recipe(
+        **{name: values[name] for name in RECIPE},
+        learning_rate=_rate(values["learning_rate"]),
+        augmentation=augmentation.Augmentation(**varied),
+    )
+    return recipe
+
+
+def _rate(text: str | None) -> float | str | None:
+    """A number where it is one; the recipe says what else may stand there."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
+def _repeated(trainer: Any, config: Path, data: Path | None) -> tuple[Path, Plan]:
+    """The data and the plan of the run that a config.yaml belongs to."""
+    read = load("edgewise.train.run", "train").read_config(config)
+    plan: Plan = trainer.Plan.repeating(read)
+    weights = plan.recipe.weights
+    if weights not in ("imagenet", "none") and not Path(weights).is_file():
+        raise InputError(f"the first weights of that run, {weights}, are not there", "the same file at the same place")
+    return data or read.data, plan
 
 
 def _typed(context: typer.Context, name: str) -> bool:
@@ -116,16 +162,13 @@ def _typed(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _refuse_new_options(context: typer.Context) -> None:
-    given = [
-        f"--{name.replace('_', '-')}" for name in context.params if name not in CONTINUING and _typed(context, name)
-    ]
+def _refuse_others(context: typer.Context, option: str, fitting: set[str], reason: str) -> None:
+    given = [f"--{name.replace('_', '-')}" for name in context.params if name not in fitting and _typed(context, name)]
     if given:
         raise InputError(
-            f"--resume together with {', '.join(given)}",
-            "--resume alone, because a run continues with the options it was begun with",
+            f"{option} together with {', '.join(given)}", f"{option} without them, because {reason}",
             "leave them out, or begin another run",
-        )
+        )  # fmt: skip
 
 
 def _counts(blocks: str | None) -> tuple[int, ...] | None:
@@ -137,47 +180,3 @@ def _counts(blocks: str | None) -> tuple[int, ...] | None:
         raise InputError(
             f"--blocks {blocks}", "three numbers from 1,1,1 (smallest) to 10,20,10 (the full network)"
         ) from None
-
-
-def _print(assessment: Assessment) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    metrics, console = assessment.metrics, Console()
-    console.print(
-        f"top-1 {metrics.top1:.2%}   top-5 {metrics.top5:.2%}   macro F1 {metrics.macro_f1:.3f}   "
-        f"({metrics.photos} {assessment.split} photos)",
-        highlight=False,
-    )
-    table = Table("class", box=None, header_style="bold")
-    for name in ("photos", "precision", "recall", "F1"):
-        table.add_column(name, justify="right")
-    table.add_column("most often taken for")
-    for index, row in enumerate(metrics.classes):
-        figures = (f"{row.precision:.3f}", f"{row.recall:.3f}", f"{row.f1:.3f}")
-        table.add_row(escape(row.label), str(row.photos), *figures, escape(_mistaken(assessment, index)))
-    console.print(table)
-    if len(assessment.labels) <= MAX_PRINTED_CLASSES:
-        _print_confusion(assessment, console)
-
-
-def _print_confusion(assessment: Assessment, console: Console) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("", title="truth below, answers to the right", title_justify="left", box=None, header_style="bold")
-    for number in range(1, len(assessment.labels) + 1):
-        table.add_column(str(number), justify="right")
-    for number, (label, row) in enumerate(zip(assessment.labels, assessment.metrics.confusion, strict=True), 1):
-        cells = (f"[bold]{n}" if i == number else (str(n) if n else "·") for i, n in enumerate(row, 1))
-        table.add_row(f"{number} {escape(label)}", *cells)
-    console.print()
-    console.print(table)
-
-
-def _mistaken(assessment: Assessment, index: int) -> str:
-    """The wrong answer a class gets most often, with its count."""
-    wrong = [(0 if i == index else n, -i) for i, n in enumerate(assessment.metrics.confusion[index])]
-    count, other = max(wrong)
-    return f"{assessment.labels[-other]} ({count})" if count else ""

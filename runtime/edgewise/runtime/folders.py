@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from pathlib import Path
+from typing import TypeVar
 
 from edgewise.spec import DataError
+
+T = TypeVar("T")
 
 SPLITS = ("train", "validation", "test")
 """Names of the split folders. ``val`` and ``valid`` are taken for ``validation``."""
 
-_ALIASES = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
+SPLIT_NAMES = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
+"""What a split may be called, in lower case, and which one it is."""
 
 PHOTO_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """Suffixes, in lower case, of files that are taken for photos; others are left alone and counted."""
@@ -20,7 +25,7 @@ PHOTO_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".t
 
 @dataclass(frozen=True)
 class LabelledPhoto:
-    """A photo and the class its folder says."""
+    """A photo and its class, as its folder or a CSV file says."""
 
     path: Path
     label: str
@@ -30,7 +35,7 @@ class LabelledPhoto:
 class PhotoFolder:
     """What a folder of photos holds. Every list is sorted, so that the order never depends on the file system."""
 
-    root: Path
+    root: Path  # the folder; of a CSV file the folder it lies in. Every photo is below it
     labels: tuple[str, ...]  # class names, sorted
     splits: dict[str, tuple[LabelledPhoto, ...]]  # "train", "validation", "test" as found, or "all" without splits
     ignored: int  # files that are not photos by their suffix
@@ -47,20 +52,11 @@ class PhotoFolder:
             return tuple(photo for photos in self.splits.values() for photo in photos)
         if split not in self.splits:
             raise DataError(
-                f"{self.root} has no {split} folder",
+                f"{self.root} has no {split} photos",
                 "one of its splits: " + ", ".join(self.splits),
                 "choose with --split",
             )
         return self.splits[split]
-
-
-def read_labelled(root: Path, split: str | None) -> tuple[LabelledPhoto, ...]:
-    """The labelled photos below ``root``: of one split, or of everything without splits or where ``split`` is None.
-
-    Raises:
-        DataError: see `read_folder` and `PhotoFolder.photos`.
-    """
-    return read_folder(root).photos(split)
 
 
 def read_folder(root: Path) -> PhotoFolder:
@@ -82,11 +78,11 @@ def read_folder(root: Path) -> PhotoFolder:
 
 def _read_folder(root: Path) -> PhotoFolder:
     folders = _folders(root)
-    found = {_ALIASES[folder.name.lower()]: folder for folder in folders if folder.name.lower() in _ALIASES}
+    found = {SPLIT_NAMES[folder.name.lower()]: folder for folder in folders if folder.name.lower() in SPLIT_NAMES}
     if "train" not in found and not {"test", "validation"} <= set(found):
         labels, photos, ignored = _class_folders(root)
         return PhotoFolder(root, labels, {"all": photos}, ignored)
-    strangers = [folder.name for folder in folders if folder.name.lower() not in _ALIASES]
+    strangers = [folder.name for folder in folders if folder.name.lower() not in SPLIT_NAMES]
     if strangers or len(found) < len(folders):
         raise DataError(
             f"{root} has split folders and also: {', '.join(strangers) or 'two folders for one split'}",
@@ -104,13 +100,13 @@ def _split_folders(root: Path, found: dict[str, Path]) -> PhotoFolder:
         else tuple(sorted({label for part in parts.values() for label in part[0]}))
     )
     for name, (labels, _, _) in parts.items():
-        unknown = sorted(set(labels) - set(known))
-        if unknown:
-            raise DataError(
-                f"{found[name]} has folders that train does not have: {', '.join(unknown)}",
-                "the classes of train: " + shortened(known),
-                "rename the folders, or add training photos of these classes",
-            )
+        refuse_unknown(
+            labels,
+            known,
+            f"{found[name]} has folders that train does not have",
+            "the classes of train",
+            "rename the folders, or add training photos of these classes",
+        )
     return PhotoFolder(
         root, known, {name: part[1] for name, part in parts.items()}, sum(part[2] for part in parts.values())
     )
@@ -130,7 +126,8 @@ def _class_folders(root: Path) -> tuple[tuple[str, ...], tuple[LabelledPhoto, ..
             f"{root} has {len(classes)} class folder{'s' * (len(classes) != 1)}",
             "at least two folders of photos, one per class",
         )
-    _check_names(classes)
+    for folder in classes:
+        check_class_name(folder.name, f"the folder name {folder.name!r}", "rename the folder")
     photos: list[LabelledPhoto] = []
     ignored = 0
     for folder in classes:
@@ -141,15 +138,32 @@ def _class_folders(root: Path) -> tuple[tuple[str, ...], tuple[LabelledPhoto, ..
     return tuple(folder.name for folder in classes), tuple(photos), ignored
 
 
-def _check_names(classes: Sequence[Path]) -> None:
-    """Class names end up in model files as UTF-8 text, one a line."""
-    for folder in classes:
-        if not folder.name.isprintable():  # also false for bytes that are not UTF-8
-            raise DataError(
-                f"the folder name {folder.name!r} cannot be a class name",
-                "printable text in UTF-8",
-                "rename the folder",
-            )
+def check_class_name(name: str, where: str, do: str) -> None:
+    """Raise DataError for a name that cannot stand in model files, which keep class names as UTF-8 text, one a line."""
+    if not name.isprintable() or not name.strip():  # text with bytes that are not UTF-8 is not printable either
+        raise DataError(f"{where} cannot be a class name", "printable text in UTF-8", do)
+
+
+def refuse_unknown(labels: Iterable[str], known: Sequence[str], problem: str, whose: str, do: str) -> None:
+    """Raise DataError where some ``labels`` are not ``known``.
+
+    Args:
+        labels: class names of photos.
+        known: class names that are right.
+        problem: what is wrong, for example "x.onnx does not know these classes"; the names are added.
+        whose: what the known names are, for example "the model's classes"; the names are added.
+        do: what the user can do.
+    """
+    unknown = sorted(set(labels) - set(known))
+    if unknown:
+        raise DataError(f"{problem}: {shortened(unknown)}", f"{whose}: {shortened(known)}", do)
+
+
+def in_turn(groups: Iterable[Iterable[T]]) -> Iterator[T]:
+    """Take one of each group in turn, until every group has given all it has; each keeps its order."""
+    missing = object()
+    turns = chain.from_iterable(zip_longest(*groups, fillvalue=missing))
+    return (item for item in turns if item is not missing)  # type: ignore[misc]
 
 
 def is_photo(path: Path) -> bool:

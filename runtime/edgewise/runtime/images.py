@@ -40,6 +40,9 @@ import cv2
 MAX_BYTES = 256 << 20
 """Longest file that is read, in bytes."""
 
+PREPROCESSING_VERSION = f"1 opencv-{cv2.__version__}"
+"""Changes whenever equal files may give other pixels: count up with the rules above; OpenCV brings its decoders."""
+
 Picture: TypeAlias = NDArray[np.uint8]
 """Pixels of shape (height, width, 3), RGB, 0-255, C-contiguous."""
 

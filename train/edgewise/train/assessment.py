@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from edgewise.runtime.backends import Backend, open_backend
-from edgewise.runtime.folders import shortened
+from edgewise.runtime.folders import refuse_unknown
 from edgewise.runtime.modelfile import read_model
 from edgewise.spec import DataError, InputError
 from edgewise.spec.files import refuse_overwrite, write_text
 from edgewise.spec.progress import Reporter
-from edgewise.train.dataset import Dataset, Example, load_dataset
+from edgewise.train.dataset import Dataset, Example, Selection, Skipped, load_dataset
 from edgewise.train.evaluation import Metrics, evaluate
 from edgewise.train.pixels import load_pixels
 from edgewise.train.plots import save_confusion_matrix
@@ -62,6 +62,7 @@ class _Subject:
     size: int  # pixels
     seed: int  # of the split it was trained with
     data_sha256: str  # of the data it was trained on
+    selection: Selection  # how that was split
 
 
 def assess(
@@ -83,14 +84,14 @@ def assess(
         ModelError, BackendError: the model cannot be used.
     """
     subject = _open(model, backend, threads)
-    dataset = load_dataset(data, seed=subject.seed, training=False, reporter=reporter)
+    dataset = load_dataset(data, seed=subject.seed, training=False, selection=subject.selection, reporter=reporter)
     name, examples = _choose(dataset, split, subject)
     if name == "all":
         reporter.say("all photos are measured: if the network was trained on some of them, the figures are too good")
     pixels = load_pixels(
         _aligned(examples, dataset, subject.labels), subject.size, name=f"{name} photos", reporter=reporter
     )
-    report_skipped((*dataset.skipped, *pixels.skipped), reporter)
+    report_skipped((*_concerning(dataset, examples), *pixels.skipped), reporter)
     results = []
     with reporter.task(f"classifying {name} photos", len(pixels.labels)) as step:
         for start in range(0, len(pixels.labels), BATCH):
@@ -109,12 +110,22 @@ def _open(path: Path, backend: str | None, threads: int | None) -> _Subject:
         run = Run.open(path)
         config = run.config
         reference = KerasReference(run, threads)
-        return _Subject(reference, run.labels, config.architecture.image_size, config.recipe.seed, config.data_sha256)
+        size, seed = config.architecture.image_size, config.recipe.seed
+        return _Subject(reference, run.labels, size, seed, config.data_sha256, config.selection.shares())
     model = read_model(path)
     made: Any = model.manifest.provenance
     seed = made.get("seed") if isinstance(made.get("seed"), int) else 0
     opened = open_backend(model, backend, threads)
-    return _Subject(opened, model.manifest.labels, model.manifest.input.height, seed, str(made.get("data_sha256")))
+    size, data = model.manifest.input.height, str(made.get("data_sha256"))
+    return _Subject(opened, model.manifest.labels, size, seed, data, _split_of(made))
+
+
+def _split_of(made: Any) -> Selection:
+    """The shares a file says its data was split by; the usual ones where it says none that could be."""
+    try:
+        return Selection(val_split=made["val_split"], test_split=made["test_split"])
+    except (KeyError, InputError):
+        return Selection()
 
 
 def _choose(dataset: Dataset, split: str | None, subject: _Subject) -> tuple[str, Sequence[Example]]:
@@ -128,14 +139,25 @@ def _choose(dataset: Dataset, split: str | None, subject: _Subject) -> tuple[str
     return name, dataset.splits[name]
 
 
+def _concerning(dataset: Dataset, examples: Sequence[Example]) -> list[Skipped]:
+    """The photos left out of what is measured: in split folders, those in the folders of the measured split."""
+    if dataset.split_by_us:
+        return list(dataset.skipped)
+    measured = {_split_folder(example.path, dataset.root) for example in examples}
+    return [skip for skip in dataset.skipped if _split_folder(skip.path, dataset.root) in measured]
+
+
+def _split_folder(path: Path, root: Path) -> str:
+    """The first folder below ``root``; for what is not below it, its own name."""
+    parts = path.relative_to(root).parts if path.is_relative_to(root) else ()
+    return parts[0] if parts else str(path)
+
+
 def _aligned(examples: Sequence[Example], dataset: Dataset, labels: Sequence[str]) -> list[Example]:
     """Give every photo the index its class has in the model, by name."""
-    unknown = sorted(set(dataset.labels) - set(labels))
-    if unknown:
-        raise DataError(
-            f"{dataset.root} has classes the model does not know: {shortened(unknown)}",
-            "the model's classes: " + shortened(labels),
-            "rename or remove these folders",
-        )
+    refuse_unknown(
+        dataset.labels, labels, f"{dataset.root} has classes the model does not know", "the model's classes",
+        "rename or remove these folders",
+    )  # fmt: skip
     index = {label: number for number, label in enumerate(labels)}
     return [replace(example, index=index[example.label]) for example in examples]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,24 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Partial:
+    """How far an epoch has come that is not done."""
+
+    step: int  # batches that are done, > 0
+    loss: float  # sum over these
+    right: int  # photos among these whose most likely class was found
+    seconds: float  # wall time
+    dropout: tuple[tuple[int, ...], ...]  # states of the random generators of the dropout layers
+
+
+@dataclass(frozen=True)
 class State:
     """How far a training has come."""
 
     history: tuple[Epoch, ...] = ()
     head_accuracy: float | None = None  # validation accuracy of the head alone, 0-1; None: no such phase
+    peak_rate: float | None = None  # found by a range test; None: there was none
+    partial: Partial | None = None  # of the epoch after the history
 
     @property
     def epoch(self) -> int:
@@ -55,16 +69,23 @@ class State:
         return best.epoch
 
 
-def save_checkpoint(folder: Path, model: Any, optimizer: Any, state: State) -> None:
+def save_checkpoint(folder: Path, model: Any, variables: Sequence[Any], state: State) -> None:
     """Save a state to resume from, and drop all but the newest `KEPT`.
+
+    Args:
+        folder: of all checkpoints of a run.
+        model: the network.
+        variables: of the optimizer, in an order that does not change.
+        state: how far the training has come.
 
     Raises:
         OutputError: it cannot be written; older checkpoints are still there.
     """
-    target = folder / f"epoch-{state.epoch:05d}"
+    step = f"-step-{state.partial.step:07d}" if state.partial else ""
+    target = folder / f"epoch-{state.epoch:05d}{step}"
     shutil.rmtree(target, ignore_errors=True)
     save_weights(model, target / WEIGHTS)
-    write_arrays(target / OPTIMIZER, {_slot(i): v.numpy() for i, v in enumerate(_variables(optimizer))})
+    write_arrays(target / OPTIMIZER, {_slot(i): v.numpy() for i, v in enumerate(variables)})
     digests = {name: sha256_file(target / name) for name in (WEIGHTS, OPTIMIZER)}
     # The state comes last: a checkpoint that has one is complete.
     write_text(target / STATE, json.dumps({**asdict(state), "sha256": digests}, indent=1))
@@ -84,29 +105,31 @@ def _read_state(candidate: Path) -> State | None:
         data = json.loads((candidate / STATE).read_text(encoding="utf-8"))
         if any(sha256_file(candidate / name) != data["sha256"][name] for name in (WEIGHTS, OPTIMIZER)):
             return None
-        state = State(tuple(Epoch(**row) for row in data["history"]), data["head_accuracy"])
+        partial = data["partial"] and Partial(
+            **{**data["partial"], "dropout": tuple(tuple(map(int, each)) for each in data["partial"]["dropout"])}
+        )
+        state = State(
+            tuple(Epoch(**row) for row in data["history"]), data["head_accuracy"], data["peak_rate"], partial or None
+        )
         figures = [value for epoch in state.history for value in asdict(epoch).values()]
-        return state if all(isinstance(value, (int, float)) for value in [*figures, state.head_accuracy or 0]) else None
+        figures += [state.head_accuracy or 0, state.peak_rate or 0]
+        if state.partial:
+            figures += [state.partial.step, state.partial.loss, state.partial.right, state.partial.seconds]
+        return state if all(isinstance(value, (int, float)) for value in figures) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def load_checkpoint(path: Path, model: Any, optimizer: Any) -> None:
-    """Bring a model and its optimizer to a saved state.
+def load_checkpoint(path: Path, model: Any, variables: Sequence[Any]) -> None:
+    """Bring a model and the variables of its optimizer to a saved state.
 
     Raises:
         ModelError: the checkpoint belongs to another network.
     """
     load_weights(model, path / WEIGHTS)
-    variables = _variables(optimizer)
     arrays = read_arrays(path / OPTIMIZER, {_slot(i): tuple(v.shape) for i, v in enumerate(variables)})
     for index, variable in enumerate(variables):
         variable.assign(arrays[_slot(index)])
-
-
-def _variables(optimizer: Any) -> list[Any]:
-    variables = optimizer.variables
-    return list(variables() if callable(variables) else variables)
 
 
 def _slot(index: int) -> str:

@@ -6,52 +6,100 @@ A photo is known by the SHA-256 of its file. Equal photos stay on one side of ev
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+import stat
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from reprlib import repr as short
+from typing import Any
 
-from edgewise.runtime.folders import LabelledPhoto, PhotoFolder, read_folder, shortened
-from edgewise.spec import DataError
-from edgewise.spec.files import sha256_file
+from edgewise.runtime.folders import LabelledPhoto, PhotoFolder, check_class_name, shortened
+from edgewise.runtime.photo_list import read_photos
+from edgewise.spec import DataError, InputError
+from edgewise.spec.files import path_text, sha256_file
 from edgewise.spec.progress import Reporter, Silent
+from edgewise.train.splitting import Example, Skipped, split_examples, take_fraction
 
-VALIDATION_SHARE = 0.15
-TEST_SHARE = 0.15
-"""Shares of a class that go to validation and test where the folder has no splits of its own."""
+__all__ = [
+    "MAX_NAMES_BYTES",
+    "Dataset",
+    "Example",
+    "Selection",
+    "Skipped",
+    "load_dataset",
+    "order_classes",
+    "read_class_names",
+    "require_every_class",
+]
 
 EMPTY = hashlib.sha256(b"").hexdigest()
 
-
-@dataclass(frozen=True)
-class Example:
-    """One photo of a data set."""
-
-    path: Path
-    label: str
-    index: int  # of the label in the data set's labels
-    sha256: str  # of the file
+MAX_NAMES_BYTES = 1 << 20
+"""Longest file of class names that is read, in bytes."""
 
 
 @dataclass(frozen=True)
-class Skipped:
-    """A photo that is left out, and why."""
+class Selection:
+    """Which of the photos that are there a run uses, and how. Plain data, so that a run can be repeated.
 
-    path: Path
-    reason: str
+    Raises:
+        InputError: a value is out of range; the message names its option.
+    """
+
+    class_names: tuple[str, ...] | None = None  # fixes the order of the classes; None: sorted by name
+    fraction: float = 1.0  # share of every class's training photos that is used, above 0, at most 1
+    val_split: float = 0.15  # share set aside for validation where the data has no such split, above 0, below 1
+    test_split: float = 0.15  # share set aside for the test where the data has no splits, 0 or more, below 1
+
+    def __post_init__(self) -> None:
+        _check_share("--fraction", self.fraction, "a number above 0, at most 1", lambda share: 0 < share <= 1)
+        _check_share("--val-split", self.val_split, "a number above 0, below 1", lambda share: 0 < share < 1)
+        _check_share("--test-split", self.test_split, "a number from 0 on, below 1", lambda share: 0 <= share < 1)
+        if self.val_split + self.test_split >= 1:
+            raise InputError(
+                f"--val-split {self.val_split} and --test-split {self.test_split} leave no photo to train on",
+                "together less than 1",
+            )
+
+    def shares(self) -> Selection:
+        """How the data was split, alone: for measuring, where all photos count and some classes may be missing."""
+        return Selection(val_split=self.val_split, test_split=self.test_split)
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data for YAML or JSON; the names as a list."""
+        return {**asdict(self), "class_names": None if self.class_names is None else list(self.class_names)}
+
+    @staticmethod
+    def from_data(data: Mapping[str, Any]) -> Selection:
+        """Read what `to_data` gave, from a file that is not trusted.
+
+        Raises:
+            TypeError: a field that does not exist.
+            InputError: a value is of the wrong type or out of range.
+        """
+        names = data.get("class_names")
+        if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise InputError(f"the class names are {short(names)}", "a list of names")
+        return Selection(**{**data, "class_names": None if names is None else tuple(names)})
+
+
+def _check_share(option: str, value: Any, expected: str, right: Callable[[float], bool]) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not right(value):
+        raise InputError(f"{option} {short(value)}", expected)
 
 
 @dataclass(frozen=True)
 class Dataset:
     """Photos in splits. Equal content never stands in two of them."""
 
-    root: Path
+    root: Path  # the folder that every photo is below
     labels: tuple[str, ...]
     splits: Mapping[str, tuple[Example, ...]]  # "train", "validation", "test"
     skipped: tuple[Skipped, ...]
-    sha256: str  # over labels, splits and contents; independent of paths
-    split_by_us: bool  # the folder had no splits
+    sha256: str  # over labels, splits and contents; independent of paths, of the classes' order and of a fraction
+    split_by_us: bool  # the data had no splits
+    source: Path  # the folder or the CSV file that was read
 
     def summary(self) -> str:
         """One line: classes and photos per split."""
@@ -59,33 +107,105 @@ class Dataset:
         return f"{len(self.labels)} classes, {counts}" + (" (split by seed)" if self.split_by_us else "")
 
 
-def load_dataset(root: Path, *, seed: int, training: bool = True, reporter: Reporter | None = None) -> Dataset:
-    """Read, check and split a folder of photos.
+def load_dataset(
+    root: Path,
+    *,
+    seed: int,
+    training: bool = True,
+    selection: Selection | None = None,
+    reporter: Reporter | None = None,
+) -> Dataset:
+    """Read, check and split labelled photos.
 
     Args:
-        root: one folder per class, or train/validation/test folders of class folders.
-        seed: decides the split where the folder does not. The same contents and seed give the same split wherever
-            the files lie and whatever they are called.
+        root: one folder per class, train/validation/test folders of class folders, or a CSV file
+            (`edgewise.runtime.photo_list`).
+        seed: decides the split where the data does not, and the fraction. The same contents and seed give the same
+            photos wherever the files lie and whatever they are called.
         training: require a training photo of every class.
+        selection: which photos are used; None: all of them.
         reporter: is told about the reading.
 
     Raises:
-        DataError: the folder cannot be used (see `edgewise.runtime.folders.read_folder`), or a class has no photo
-            left for training, or no photo is left for validation.
+        DataError: the data cannot be used (see `edgewise.runtime.photo_list.read_photos`), the class names of the
+            selection are not those of the photos, a class has no photo left for training, or no photo is left for
+            validation.
     """
-    folder = read_folder(root)
+    selection = selection or Selection()
+    folder = read_photos(root)
+    labels = order_classes(folder.labels, selection.class_names)
     examples, skipped = _digest(folder, reporter or Silent())
     if folder.ignored:
         skipped.append(Skipped(root, f"{folder.ignored} files are not photos by their suffix"))
-    splits = _split(examples, seed, skipped)
+    splits = split_examples(examples, seed, selection.val_split, selection.test_split, skipped)
     if training:
         require_every_class(root, folder.labels, splits["train"])
         if not splits["validation"]:
             raise DataError(f"{root} has too few photos to set some aside for validation", "at least 4 of a class")
     ordered = {name: splits[name] for name in ("train", "validation", "test") if splits.get(name)}
-    return Dataset(
-        root, folder.labels, ordered, tuple(skipped), _digest_of(folder.labels, ordered), "all" in folder.splits
-    )
+    digest = _digest_of(folder.labels, ordered)
+    if "train" in ordered:
+        ordered["train"] = take_fraction(ordered["train"], selection.fraction, seed + 2)
+    if labels != folder.labels:
+        ordered = {name: _indexed(part, labels) for name, part in ordered.items()}
+    return Dataset(folder.root, labels, ordered, tuple(skipped), digest, "all" in folder.splits, root)
+
+
+def order_classes(found: Sequence[str], names: Sequence[str] | None) -> tuple[str, ...]:
+    """The classes that were found, in the order of ``names``; as they are where there are no names.
+
+    Raises:
+        DataError: the names are not exactly the classes that were found.
+    """
+    if names is None:
+        return tuple(found)
+    missing, unknown = sorted(set(found) - set(names)), sorted(set(names) - set(found))
+    if missing or unknown or len(set(names)) != len(names):
+        lacks = [f"they lack {shortened(missing)}"] if missing else []
+        lacks += [f"there are no photos of {shortened(unknown)}"] if unknown else []
+        raise DataError(
+            "the class names do not fit the photos: " + ("; ".join(lacks) or "one stands there twice"),
+            "each of these once: " + shortened(found),
+            "mend the file given with --class-names",
+        )
+    return tuple(names)
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """Read a text file of class names in UTF-8, one a line; empty lines and spaces around names are left out.
+
+    Raises:
+        InputError: it cannot be read, is longer than MAX_NAMES_BYTES, holds no name, a name twice, or one that
+            cannot be printed.
+    """
+    got = f"the class names in {path_text(path)}"
+    try:
+        if not path.is_file():
+            raise InputError(f"there is no file {path_text(path)}", "a text file with one class name a line")
+        with path.open("rb") as file:
+            content = file.read(MAX_NAMES_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"{got} cannot be read: {error.strerror}", "a file that this user may read") from error
+    if len(content) > MAX_NAMES_BYTES:
+        raise InputError(f"{got} are longer than {MAX_NAMES_BYTES:,} bytes", "one class name a line")
+    lines: dict[str, int] = {}
+    text = content.decode("utf-8-sig", "surrogateescape")
+    for number, line in enumerate(text.split("\n"), 1):
+        if not (name := line.strip()):
+            continue
+        check_class_name(name, f"{got}, line {number}: {name!r}", "change it")
+        if name in lines:
+            raise InputError(f"{got}: {name} stands in lines {lines[name]} and {number}", "each name once")
+        lines[name] = number
+    if not lines:
+        raise InputError(f"{got}: there are none", "one class name a line")
+    return tuple(lines)
+
+
+def _indexed(examples: Iterable[Example], labels: Sequence[str]) -> tuple[Example, ...]:
+    """The photos with the index their class has in ``labels``."""
+    index = {label: number for number, label in enumerate(labels)}
+    return tuple(replace(example, index=index[example.label]) for example in examples)
 
 
 def _digest(folder: PhotoFolder, reporter: Reporter) -> tuple[dict[str, list[Example]], list[Skipped]]:
@@ -111,69 +231,12 @@ def _digest(folder: PhotoFolder, reporter: Reporter) -> tuple[dict[str, list[Exa
 def _try_digest(photo: LabelledPhoto) -> str:
     """The photo's digest, or the reason why there is none (which is never 64 characters of hexadecimal digits)."""
     try:
+        # Asked before opening: a named pipe would be waited for, and a device may have no end.
+        if not stat.S_ISREG(photo.path.stat().st_mode):
+            return "is not a regular file"
         return sha256_file(photo.path)
     except OSError as error:
         return f"cannot be read: {error.strerror}"
-
-
-def _split(examples: dict[str, list[Example]], seed: int, skipped: list[Skipped]) -> dict[str, tuple[Example, ...]]:
-    """Make train, validation and test out of what the folder has."""
-    everything = [example for part in examples.values() for example in part]
-    contradicting = _contradicting(everything)
-    skipped += [
-        Skipped(example.path, "the same photo is in two classes")
-        for example in everything
-        if example.sha256 in contradicting
-    ]
-    parts = {name: [e for e in part if e.sha256 not in contradicting] for name, part in examples.items()}
-    if "all" in parts:
-        rest, test = _set_aside(parts["all"], TEST_SHARE, seed)
-        train, validation = _set_aside(rest, VALIDATION_SHARE / (1 - TEST_SHARE), seed + 1)
-        return {"train": tuple(train), "validation": tuple(validation), "test": tuple(test)}
-    train = parts.get("train", [])
-    for name in ("test", "validation"):
-        # The photos that measure stay where they are; the training set gives way.
-        train = _without(train, parts.get(name, []), name, skipped)
-    parts["validation"] = _without(parts.get("validation", []), parts.get("test", []), "test", skipped)
-    if not parts["validation"]:
-        train, parts["validation"] = _set_aside(train, VALIDATION_SHARE, seed + 1)
-    return {**{name: tuple(part) for name, part in parts.items()}, "train": tuple(train)}
-
-
-def _contradicting(examples: Iterable[Example]) -> set[str]:
-    labels: dict[str, set[str]] = defaultdict(set)
-    for example in examples:
-        labels[example.sha256].add(example.label)
-    return {digest for digest, named in labels.items() if len(named) > 1}
-
-
-def _without(
-    examples: Sequence[Example], others: Sequence[Example], name: str, skipped: list[Skipped]
-) -> list[Example]:
-    held = {example.sha256 for example in others}
-    skipped += [Skipped(e.path, f"the same photo is in {name}") for e in examples if e.sha256 in held]
-    return [example for example in examples if example.sha256 not in held]
-
-
-def _set_aside(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
-    """Split off ``share`` of every class, by content: (what stays, what is set aside).
-
-    A class of at least three different photos always gives one; one photo always stays.
-    """
-    aside: set[str] = set()
-    by_label: dict[str, Counter[str]] = defaultdict(Counter)
-    for example in examples:
-        by_label[example.label][example.sha256] += 1
-    for counts in by_label.values():
-        wanted = max(round(share * counts.total()), 1 if len(counts) >= 3 else 0)
-        order = sorted(counts, key=lambda digest: hashlib.sha256(f"{seed}:{digest}".encode()).digest())
-        taken = 0
-        for digest in order[:-1]:
-            if taken >= wanted:
-                break
-            aside.add(digest)
-            taken += counts[digest]
-    return [e for e in examples if e.sha256 not in aside], [e for e in examples if e.sha256 in aside]
 
 
 def require_every_class(root: Path, labels: Sequence[str], train: Iterable[Example]) -> None:

@@ -59,3 +59,28 @@ def evaluate(probabilities: NDArray[np.float32], truth: NDArray[np.int64], label
         classes=tuple(ClassMetrics(label, float(p), float(r), float(f), int(n)) for label, p, r, f, n in rows),
         confusion=tuple(tuple(map(int, row)) for row in confusion_matrix(truth, answers, labels=indices)),
     )
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Photos of one class that were taken for another."""
+
+    truth: str
+    answer: str
+    photos: int  # count, > 0
+    share: float  # of all photos of the true class, 0-1
+
+
+def most_confused(metrics: Metrics, count: int) -> tuple[Confusion, ...]:
+    """The pairs of classes that are mistaken most often, at most ``count``: by photos, then by share of the class."""
+    labels = [row.label for row in metrics.classes]
+    counts = np.array(metrics.confusion)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    wrong = np.where(np.eye(len(labels), dtype=bool), 0, counts)
+    order = np.lexsort((-shares.ravel(), -wrong.ravel()))[:count]
+    pairs = ((int(place) // len(labels), int(place) % len(labels)) for place in order)
+    return tuple(
+        Confusion(labels[truth], labels[answer], int(wrong[truth, answer]), float(shares[truth, answer]))
+        for truth, answer in pairs
+        if wrong[truth, answer]
+    )

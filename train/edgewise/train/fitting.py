@@ -1,97 +1,44 @@
-"""Fitting the weights: the head on frozen features, then the whole network."""
+"""Fitting the whole network, an epoch at a time."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgewise.spec.progress import Reporter
-from edgewise.train.batches import clean_batches, training_batches
-from edgewise.train.checkpoint import Epoch, State
+from edgewise.train.batches import training_batches
+from edgewise.train.checkpoint import Epoch, Partial, State
 from edgewise.train.framework import keras
-from edgewise.train.normalization import StatisticsEstimator, normalization_layers
+from edgewise.train.freezing import freeze, rate_multipliers
+from edgewise.train.inference import predict
+from edgewise.train.normalization import StatisticsEstimator
+from edgewise.train.optimization import Optimizer, Schedule
 from edgewise.train.pixels import Pixels
-from edgewise.train.run import Recipe
+from edgewise.train.recipe import Recipe
+from edgewise.train.stepping import TrainingStep, balanced_weights
 
-PREDICT_BATCH = 32
-HEAD_LEARNING_RATE = 1e-3
-WARM_UP_SHARE = 0.1
-"""Share of all steps in which the learning rate rises to its peak, at most one epoch."""
-
-CLIP_NORM = 1.0
-"""Largest norm of all gradients together; larger ones are scaled down."""
-
-
-def predict(model: Any, images: NDArray[np.uint8], reporter: Reporter, name: str) -> NDArray[np.float32]:
-    """Run a network in inference mode.
-
-    Args:
-        model: from float32 pictures in [-1, 1].
-        images: ``(n, size, size, 3)`` uint8.
-        reporter: is told about the progress.
-        name: of the task in the progress.
-
-    Returns:
-        ``(n, outputs)`` float32.
-    """
-    results = []
-    with reporter.task(name, len(images)) as step:
-        for batch in clean_batches(images, PREDICT_BATCH):
-            results.append(np.asarray(model.predict_on_batch(batch)))
-            step(len(batch))
-    return np.concatenate(results)
-
-
-def fit_head(model: Any, train: Pixels, validation: Pixels, recipe: Recipe, reporter: Reporter) -> float:
-    """Train the classifier on features that the frozen backbone computes once.
-
-    Args:
-        model: the whole network; its layer ``predictions`` is filled with the best classifier.
-        train: photos to learn from.
-        validation: photos that choose the best epoch.
-        recipe: epochs, patience and seed.
-        reporter: is told about the progress.
-
-    Returns:
-        Validation accuracy of the best epoch, 0-1.
-    """
-    backbone = keras.Model(model.input, model.get_layer("avg_pool").output)
-    features = predict(backbone, train.images, reporter, "features of training photos")
-    held_out = predict(backbone, validation.images, reporter, "features of validation photos")
-    classifier = model.get_layer("predictions")
-    head = keras.Sequential(
-        [
-            keras.Input(features.shape[1:]),
-            keras.layers.Dropout(model.get_layer("dropout").rate, seed=recipe.seed),
-            keras.layers.Dense(classifier.units, activation="softmax"),
-        ]
-    )
-    head.compile(keras.optimizers.AdamW(HEAD_LEARNING_RATE), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    stop = keras.callbacks.EarlyStopping("val_accuracy", patience=recipe.patience, restore_best_weights=True)
-    with reporter.task("training the head", recipe.head_epochs) as step:
-        advance = keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda _, logs: step(1, f"validation accuracy {logs['val_accuracy']:.3f}")
-        )
-        history = head.fit(
-            features, train.labels, recipe.batch_size, recipe.head_epochs, verbose=0,
-            validation_data=(held_out, validation.labels), callbacks=[stop, advance],
-        )  # fmt: skip
-    classifier.set_weights(head.layers[-1].get_weights())
-    return float(max(history.history["val_accuracy"]))
+Save = Callable[[State], None]
 
 
 @dataclass
 class Fitting:
-    """One training of the whole network, an epoch at a time.
+    """One training of the whole network.
 
     With given weights the normalization layers stay in inference mode with their statistics; from scratch they learn,
     and their statistics are measured again after every epoch, before validation.
+
+    Args:
+        model: the network.
+        recipe: how to train it.
+        train: photos to learn from.
+        validation: photos that choose the best epoch.
+        reporter: is told about the progress.
+        peak_rate: largest learning rate; None: the recipe's.
+        save_every: seconds between two calls of ``save`` within an epoch.
     """
 
     model: Any
@@ -99,41 +46,40 @@ class Fitting:
     train: Pixels
     validation: Pixels
     reporter: Reporter
+    peak_rate: float | None = None
+    save_every: float = float("inf")
 
     def __post_init__(self) -> None:
-        self.scratch = self.recipe.weights == "none"
-        if not self.scratch:
-            for layer in normalization_layers(self.model):
-                layer.trainable = False
-        self._statistics = StatisticsEstimator(self.model) if self.scratch else None
-        self._steps = max(len(self.train.labels) // self.recipe.batch_size, 1)
-        self.optimizer = keras.optimizers.AdamW(
-            self._schedule(), weight_decay=self.recipe.weight_decay, global_clipnorm=CLIP_NORM
+        freeze(self.model, self.recipe)
+        self._classes = self.model.output_shape[-1]
+        self._statistics = StatisticsEstimator(self.model) if self.recipe.from_scratch else None
+        self._batch_size = min(self.recipe.batch_size, len(self.train.labels))
+        self._steps = len(self.train.labels) // self._batch_size
+        self._dropouts = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
+        variables = self.model.trainable_variables
+        self.optimizer = Optimizer(
+            variables,
+            self.recipe,
+            Schedule(self.peak_rate or self.recipe.peak_rate, self._steps, self.recipe.epochs),
+            rate_multipliers(self.model, variables, self.recipe.layer_decay),
         )
-        self.optimizer.build(self.model.trainable_variables)
-        self.model.compile(self.optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+        weights = balanced_weights(self.train.labels, self._classes) if self.recipe.class_weights != "none" else None
+        self._step = TrainingStep(self.model, self.optimizer, self.recipe.label_smoothing, weights)
 
-    def _schedule(self) -> Any:
-        """Linear warm-up, then a cosine to zero (Loshchilov and Hutter, arXiv:1608.03983)."""
-        steps = self._steps * self.recipe.epochs
-        warm_up = min(math.ceil(WARM_UP_SHARE * steps), self._steps)
-        return keras.optimizers.schedules.CosineDecay(
-            0.0, max(steps - warm_up, 1), warmup_target=self.recipe.peak_rate, warmup_steps=warm_up
-        )
-
-    def run(self, state: State, after_epoch: Callable[[State], None]) -> State:
+    def run(self, state: State, keep: Save, save: Save) -> State:
         """Train from ``state`` until the last epoch, or until validation has not improved for long enough.
 
         Args:
             state: where to begin; the model and optimizer are already there.
-            after_epoch: called with the new state after every epoch, to save it.
+            keep: called after every epoch, while the network has the weights that were validated.
+            save: called after that, and every ``save_every`` seconds within an epoch, while it has those to go on with.
         """
         while state.epoch < self.recipe.epochs and not self._stalled(state):
-            epoch = self._epoch(state.epoch + 1)
-            state = replace(state, history=(*state.history, epoch))
-            after_epoch(state)
+            partial = self._train_epoch(state, save)
+            state = self._finish_epoch(replace(state, partial=None), partial, keep)
+            save(state)
             # Told once it is saved: an epoch that was told is never lost.
-            self._tell(epoch)
+            self._tell(state.history[-1])
         if state.epoch < self.recipe.epochs:
             self.reporter.say(f"stopped early: no better validation accuracy in {self.recipe.patience} epochs")
         return state
@@ -141,26 +87,63 @@ class Fitting:
     def _stalled(self, state: State) -> bool:
         return state.epoch - state.best_epoch >= self.recipe.patience
 
-    def _epoch(self, number: int) -> Epoch:
+    def _train_epoch(self, state: State, save: Save) -> Partial:
+        begin = saved = time.monotonic()
+        number, partial = state.epoch + 1, state.partial or self._fresh(state.epoch + 1)
+        # A resumed epoch takes up its random numbers where they were, and so equals an uninterrupted one.
+        self._set_dropout(partial.dropout)
+        batches = training_batches(self.train, self.recipe, self._classes, number, partial.step)
+        total = self._steps * self._batch_size
+        before = partial.seconds
+        with self.reporter.task(f"epoch {number}/{self.recipe.epochs}", total) as step:
+            step(partial.step * self._batch_size)
+            for images, targets in batches:
+                loss, right = self._step(images, targets)
+                partial = replace(
+                    partial, step=partial.step + 1, loss=partial.loss + loss, right=partial.right + right,
+                    seconds=before + time.monotonic() - begin,
+                )  # fmt: skip
+                if time.monotonic() - saved > self.save_every and partial.step < self._steps:
+                    partial = replace(partial, dropout=self._dropout_states())
+                    save(replace(state, partial=partial))
+                    saved = time.monotonic()
+                seen = partial.step * self._batch_size
+                step(self._batch_size, f"loss {partial.loss / partial.step:.3f} accuracy {partial.right / seen:.3f}")
+        return partial
+
+    def _finish_epoch(self, state: State, partial: Partial, keep: Save) -> State:
         begin = time.monotonic()
-        seed = (self.recipe.seed, number)
-        self._seed_dropout(seed)
-        batches = training_batches(self.train, self.recipe.batch_size, self.recipe.augmentation, seed)
-        title = f"epoch {number}/{self.recipe.epochs}"
-        with self.reporter.task(title, self._steps * self.recipe.batch_size) as step:
-            fitted = self.model.fit(batches, verbose=0, callbacks=[_progress(step, self.recipe.batch_size)])
-        if self._statistics:
-            self._statistics.estimate(self.train.images, self.recipe.batch_size, self.recipe.seed + number)
-        val_loss, val_accuracy = self._validate()
-        return Epoch(
-            epoch=number,
-            loss=float(fitted.history["loss"][0]),
-            accuracy=float(fitted.history["accuracy"][0]),
-            val_loss=val_loss,
-            val_accuracy=val_accuracy,
-            learning_rate=float(np.asarray(self.optimizer.learning_rate)),
-            seconds=time.monotonic() - begin,
-        )
+        with self.optimizer.averaged():
+            if self._statistics:
+                seed = self.recipe.seed + state.epoch + 1
+                self._statistics.estimate(self.train.images, self._batch_size, seed)
+            val_loss, val_accuracy = self._validate()
+            epoch = Epoch(
+                epoch=state.epoch + 1,
+                loss=partial.loss / partial.step,
+                accuracy=partial.right / (partial.step * self._batch_size),
+                val_loss=val_loss,
+                val_accuracy=val_accuracy,
+                learning_rate=self.optimizer.learning_rate,
+                seconds=partial.seconds + time.monotonic() - begin,
+            )
+            state = replace(state, history=(*state.history, epoch))
+            keep(state)
+        return state
+
+    def _fresh(self, epoch: int) -> Partial:
+        """The beginning of an epoch, with random generators that its number sets."""
+        for index, layer in enumerate(self._dropouts):
+            seed = int(np.random.default_rng((self.recipe.seed, epoch, index)).integers(1 << 62))
+            layer._random_generator._generator.reset_from_seed(seed)  # Keras 2 offers no public way
+        return Partial(0, 0.0, 0, 0.0, self._dropout_states())
+
+    def _dropout_states(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(tuple(layer._random_generator._generator.state.numpy().tolist()) for layer in self._dropouts)
+
+    def _set_dropout(self, states: tuple[tuple[int, ...], ...]) -> None:
+        for layer, state in zip(self._dropouts, states, strict=True):
+            layer._random_generator._generator.state.assign(state)
 
     def _tell(self, epoch: Epoch) -> None:
         self.reporter.say(
@@ -168,21 +151,8 @@ class Fitting:
             f"validation loss {epoch.val_loss:.3f}, accuracy {epoch.val_accuracy:.1%}; {epoch.seconds:.0f} s"
         )
 
-    def _seed_dropout(self, seed: tuple[int, int]) -> None:
-        """Start the epoch's dropout at a known state: a resumed epoch then equals an uninterrupted one."""
-        state = int(np.random.default_rng(seed).integers(1 << 62))
-        for layer in self.model.layers:
-            if isinstance(layer, keras.layers.Dropout):
-                layer._random_generator._generator.reset_from_seed(state)  # Keras 2 offers no public way
-
     def _validate(self) -> tuple[float, float]:
         probabilities = predict(self.model, self.validation.images, self.reporter, "validation")
         truth = self.validation.labels
         likelihood = np.clip(probabilities[np.arange(len(truth)), truth], 1e-7, 1)
         return float(-np.log(likelihood).mean()), float((probabilities.argmax(axis=1) == truth).mean())
-
-
-def _progress(step: Callable[[int, str], None], batch_size: int) -> Any:
-    return keras.callbacks.LambdaCallback(
-        on_train_batch_end=lambda _, logs: step(batch_size, f"loss {logs['loss']:.3f} accuracy {logs['accuracy']:.3f}")
-    )

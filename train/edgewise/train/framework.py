@@ -27,7 +27,7 @@ except ModuleNotFoundError as error:
 
 tf.get_logger().setLevel("ERROR")
 
-__all__ = ["keras", "seed_everything", "tf", "use_threads"]
+__all__ = ["keras", "prepare_process", "seed_everything", "tf", "use_threads"]
 
 
 def use_threads(threads: int | None) -> None:
@@ -42,6 +42,20 @@ def use_threads(threads: int | None) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(min(threads, 2))
     except RuntimeError:
         return  # already running, in a process that does several steps
+
+
+def prepare_process(seed: int, threads: int | None, *, deterministic: bool = False) -> None:
+    """Set up TensorFlow for a training.
+
+    Args:
+        seed: of Python, NumPy and TensorFlow.
+        threads: CPU threads, see `use_threads`.
+        deterministic: choose operations that give bit-equal results each time, at some cost in speed.
+    """
+    use_threads(threads)
+    seed_everything(seed)
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
 
 
 def seed_everything(seed: int) -> None:

@@ -1,4 +1,6 @@
-"""InceptionResNetV2 as one flat functional graph.
+"""The networks: a backbone, the global average, dropout and a softmax classifier, in one flat functional graph.
+
+InceptionResNetV2 is built here; the other backbones come from `edgewise.train.applications`.
 
 Source: Szegedy et al., "Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning",
 arXiv:1602.07261, in the form of ``tf_keras.applications.InceptionResNetV2``: the same layers in the same order, so
@@ -16,7 +18,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgewise.train.architecture import STAGES, Architecture
+from edgewise.train.applications import application_features
+from edgewise.train.architecture import Architecture
+from edgewise.train.backbones import INCEPTION_RESNET_V2, STAGES
 from edgewise.train.framework import keras
 
 layers = keras.layers
@@ -51,54 +55,52 @@ def residual_scale(stage: str, block: int) -> float:
     return 1.0 if (stage, block) == LAST_BLOCK else RESIDUAL_SCALE[stage]
 
 
-def build(architecture: Architecture, *, top: bool = True, normalized: bool = True, momentum: float = 0.99) -> Any:
-    """Build the network with random weights.
+def build(architecture: Architecture, *, top: bool = True, momentum: float = 0.99) -> Any:
+    """Build a network with random weights.
 
     Args:
         architecture: which network.
         top: with dropout and the softmax classifier; without, the output is the pooled features.
-        normalized: with normalization layers; without, every convolution has a bias instead and the network is what
-            `edgewise.export.folding` fills.
         momentum: of the moving normalization statistics, 0-1.
 
     Returns:
         A ``keras.Model`` from float32 ``(batch, size, size, 3)`` in [-1, 1] to float32 ``(batch, classes)``
-        probabilities, or to ``(batch, 1536)`` features.
+        probabilities, or to ``(batch, features)``. It has the name of the backbone, and the layers ``avg_pool``,
+        ``dropout`` and ``predictions`` at its end, whatever the backbone.
     """
-    return _Builder(normalized, momentum).model(architecture, top)
+    inputs = keras.Input(architecture.input_shape, name="pixels")
+    if architecture.backbone == INCEPTION_RESNET_V2:
+        x = _InceptionResNetV2(momentum).features(inputs, architecture)
+    else:
+        x = application_features(architecture.backbone, inputs, momentum)
+    x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    if top:
+        # With a generator of its own, which a training can set back to a known state.
+        x = layers.Dropout(architecture.dropout, rng_type="stateful", name="dropout")(x)
+        x = layers.Dense(architecture.classes, activation="softmax", name="predictions")(x)
+    return keras.Model(inputs, x, name=architecture.backbone)
 
 
 @dataclass(frozen=True)
-class _Builder:
-    normalized: bool
+class _InceptionResNetV2:
     momentum: float
 
-    def model(self, architecture: Architecture, top: bool) -> Any:
-        inputs = keras.Input(architecture.input_shape, name="pixels")
+    def features(self, inputs: Any, architecture: Architecture) -> Any:
         x = self._stem(inputs)
         x = self._blocks(x, "block35", architecture)
         x = self._reduction_a(x)
         x = self._blocks(x, "block17", architecture)
         x = self._reduction_b(x)
         x = self._blocks(x, "block8", architecture)
-        x = self._conv(x, "conv_7b", 1536, (1, 1))
-        x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
-        if top:
-            # With a generator of its own, which a training can set back to a known state.
-            x = layers.Dropout(architecture.dropout, rng_type="stateful", name="dropout")(x)
-            x = layers.Dense(architecture.classes, activation="softmax", name="predictions")(x)
-        return keras.Model(inputs, x, name=architecture.backbone)
+        return self._conv(x, "conv_7b", 1536, (1, 1))
 
     def _conv(
         self, x: Any, name: str, filters: int, size: tuple[int, int], strides: int = 1, padding: str = "same"
     ) -> Any:
-        x = layers.Conv2D(
-            filters, size, strides=strides, padding=padding, use_bias=not self.normalized, name=name
-        )(x)  # fmt: skip
-        if self.normalized:
-            x = layers.BatchNormalization(
-                scale=False, momentum=self.momentum, epsilon=NORMALIZATION_EPSILON, name=f"{name}_bn"
-            )(x)
+        x = layers.Conv2D(filters, size, strides=strides, padding=padding, use_bias=False, name=name)(x)
+        x = layers.BatchNormalization(
+            scale=False, momentum=self.momentum, epsilon=NORMALIZATION_EPSILON, name=f"{name}_bn"
+        )(x)
         return layers.Activation("relu", name=f"{name}_ac")(x)
 
     def _branch(self, x: Any, name: str, convolutions: Sequence[tuple[int, tuple[int, int]]]) -> Any:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgewise.train.batches import clean_batches
 from edgewise.train.framework import keras, tf
+from edgewise.train.pixels import Images
 
 BATCHES = 12
 """Batches that are averaged."""
@@ -35,7 +35,7 @@ class StatisticsEstimator:
         ]
         self._forward = tf.function(lambda batch: model(batch, training=True), reduce_retracing=True)
 
-    def estimate(self, images: NDArray[np.uint8], batch_size: int, seed: int) -> None:
+    def estimate(self, images: Images, batch_size: int, seed: int) -> None:
         """Replace all moving statistics by the plain average over up to `BATCHES` batches.
 
         Args:

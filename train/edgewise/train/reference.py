@@ -13,17 +13,20 @@ from edgewise.spec import InputSpec, ModelError
 from edgewise.train.batches import clean_batches
 from edgewise.train.framework import use_threads
 from edgewise.train.network import build
-from edgewise.train.run import Run
+from edgewise.train.run import METRICS, Run
+from edgewise.train.temperature import read_scaling
 from edgewise.train.weights import load_weights
 
 BATCH = 32
 
 
 def open_network(run: Run) -> Any:
-    """Rebuild a run's network and fill it with its best weights.
+    """Rebuild a run's network and fill it with its best weights, at the temperature that was fitted.
+
+    The temperature is in the classifier's weights afterwards: whatever is made of this network has it already.
 
     Raises:
-        ModelError: the run has no weights yet, or they do not fit.
+        ModelError: the run has no weights yet, they do not fit, or its calibration is out of range.
     """
     if not run.weights_path.is_file():
         raise ModelError(
@@ -32,6 +35,9 @@ def open_network(run: Run) -> Any:
         )
     model = build(run.config.architecture)
     load_weights(model, run.weights_path)
+    temperature = read_scaling(run.path / METRICS).temperature
+    classifier = model.get_layer("predictions")
+    classifier.set_weights([array / np.float32(temperature) for array in classifier.get_weights()])
     return model
 
 

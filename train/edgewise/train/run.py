@@ -5,8 +5,13 @@
     photos.csv              path, label, split and SHA-256 of every photo used
     model.weights.h5        the best weights so far
     history.csv             one row per epoch
-    metrics.json            accuracy on the held-out photos
-    learning_curves.png     confusion_matrix.png
+    metrics.json            accuracy on the held-out photos, and the calibration of the probabilities
+    predictions.csv         the answer about every validation and test photo
+    report.html             all of it for people, in one file
+    learning_curves.png     confusion_matrix.png  class_f1.png  reliability.png
+    learning_rate.png       loss over learning rate; only with ``--learning-rate auto``
+    explain.png             what spoke for some answers; only with ``--explain``
+    logs/                   the history for TensorBoard
     checkpoints/            the newest states to resume from
 
 Nothing in it is executed on loading: the network is rebuilt by our own code from ``config.yaml``.
@@ -27,54 +32,29 @@ from typing import Any
 
 import yaml
 
+from edgewise.runtime.photo_list import folder_of
 from edgewise.spec import DataError, InputError, ModelError, OutputError
 from edgewise.spec.files import sha256_file, write_bytes, write_text
 from edgewise.train.architecture import Architecture
-from edgewise.train.batches import Augmentation
-from edgewise.train.dataset import Dataset, Example
+from edgewise.train.augmentation import Augmentation
+from edgewise.train.dataset import Dataset, Example, Selection
+from edgewise.train.recipe import Recipe
 
 CONFIG, LABELS, PHOTOS, WEIGHTS = "config.yaml", "labels.txt", "photos.csv", "model.weights.h5"
 HISTORY, METRICS, CURVES, MATRIX = "history.csv", "metrics.json", "learning_curves.png", "confusion_matrix.png"
-FILES = (CONFIG, LABELS, PHOTOS, WEIGHTS, HISTORY, METRICS, CURVES, MATRIX)
+PREDICTIONS, REPORT = "predictions.csv", "report.html"
+CLASS_F1, RELIABILITY, EXPLAINED = "class_f1.png", "reliability.png", "explain.png"
+RATES = "learning_rate.png"
+LOGS = {part: f"logs/{part}/events.out.tfevents.edgewise" for part in ("training", "validation")}
+FILES = (
+    *(CONFIG, LABELS, PHOTOS, WEIGHTS, HISTORY, METRICS, PREDICTIONS, REPORT),
+    *(CURVES, MATRIX, CLASS_F1, RELIABILITY, EXPLAINED, RATES, *LOGS.values()),
+)
 CHECKPOINTS = "checkpoints"
-MAX_CONFIG_BYTES, MAX_CONFIG_DEPTH = 64 << 10, 8
+MAX_CONFIG_BYTES, MAX_CONFIG_DEPTH = 1 << 20, 8
 PHOTO_COLUMNS = ["path", "label", "split", "sha256"]
 MAX_TEXT_BYTES = 256 << 20
 """Largest text file of a run folder that is read, in bytes."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained."""
-
-    weights: str = "imagenet"  # "imagenet", "none" or a path
-    epochs: int = 10  # of the whole network, >= 1
-    head_epochs: int = 30  # of the classifier on the frozen backbone, >= 0; only with given weights
-    batch_size: int = 32  # photos, >= 2
-    learning_rate: float | None = None  # peak, > 0; None: 1e-3 from scratch, 1e-4 with given weights
-    weight_decay: float = 1e-4  # of AdamW, >= 0
-    patience: int = 5  # epochs without a better validation accuracy before training stops, >= 1
-    seed: int = 0  # 0 - 2^31-1
-    augmentation: Augmentation = field(default_factory=Augmentation)
-
-    def __post_init__(self) -> None:
-        ranges = {"epochs": (1, 10_000), "head_epochs": (0, 10_000), "batch_size": (2, 4096), "patience": (1, 10_000)}
-        ranges["seed"] = (0, 2**31 - 1)
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or not low <= value <= high:
-                raise InputError(f"--{name.replace('_', '-')} {short(value)}", f"a whole number from {low} to {high}")
-        if self.learning_rate is not None and not 0 < self.learning_rate <= 10:
-            raise InputError(f"--learning-rate {self.learning_rate}", "a number above 0, usually 0.00001 to 0.01")
-        if not isinstance(self.weights, str):
-            raise InputError(f"--weights {short(self.weights)}", "'imagenet', 'none' or a path")
-        if not 0 <= self.weight_decay <= 1:
-            raise InputError(f"the weight decay is {self.weight_decay}", "a number from 0 to 1")
-
-    @property
-    def peak_rate(self) -> float:
-        """Highest learning rate."""
-        return self.learning_rate or (1e-3 if self.weights == "none" else 1e-4)
 
 
 @dataclass(frozen=True)
@@ -83,9 +63,15 @@ class Config:
 
     architecture: Architecture
     recipe: Recipe
-    data: Path  # where the photos were
+    data: Path  # the folder or the CSV file that names the photos, where it was
     data_sha256: str  # of the data set, see edgewise.train.dataset.Dataset
     weights_sha256: str | None  # of the initial weights file
+    selection: Selection = field(default_factory=Selection)  # which of the photos
+
+    @property
+    def root(self) -> Path:
+        """The folder that every photo lay below."""
+        return folder_of(self.data)
 
     def to_yaml(self) -> str:
         """As a YAML document."""
@@ -96,6 +82,7 @@ class Config:
                 "data_sha256": self.data_sha256,
                 "weights_sha256": self.weights_sha256,
                 "architecture": self.architecture.to_data(),
+                "selection": self.selection.to_data(),
                 "recipe": asdict(self.recipe),
             },
             sort_keys=False,
@@ -119,6 +106,7 @@ class Config:
                 data=Path(data["data"]),
                 data_sha256=_digest(data["data_sha256"]),
                 weights_sha256=None if data["weights_sha256"] is None else _digest(data["weights_sha256"]),
+                selection=Selection.from_data(dict(data["selection"])),
             )
         except (yaml.YAMLError, TypeError, KeyError, ValueError, RecursionError, InputError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -182,7 +170,7 @@ class Run:
                 f"{path} is not a run folder: it has no {CONFIG}, {LABELS} or {PHOTOS}",
                 "a folder that `edgewise train` made",
             )
-        config = Config.from_yaml(_read_text(path / CONFIG), str(path / CONFIG))
+        config = read_config(path / CONFIG)
         labels = tuple(_read_text(path / LABELS).splitlines())
         if len(labels) != config.architecture.classes or len(set(labels)) != len(labels):
             raise ModelError(
@@ -202,7 +190,7 @@ class Run:
         Raises:
             DataError: the folder is not there, or a photo is missing or has changed.
         """
-        root = data or self.config.data
+        root = folder_of(data or self.config.data)
         if not root.is_dir():
             raise DataError(f"the photos of this run are not at {root}", do="say where they are with --data")
         return tuple(self._examples(split, root))
@@ -221,6 +209,15 @@ class Run:
             if sha256_file(path) != row["sha256"]:
                 raise DataError(f"{path} has changed since training", "the photos of this run", "train again")
             yield Example(path, row["label"], index[row["label"]], row["sha256"])
+
+
+def read_config(path: Path) -> Config:
+    """Read the ``config.yaml`` of a run, from a file that is not trusted.
+
+    Raises:
+        ModelError: it cannot be read, or is not the configuration of a run.
+    """
+    return Config.from_yaml(_read_text(path), str(path))
 
 
 def _refuse_bombs(text: str) -> None:

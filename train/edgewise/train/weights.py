@@ -18,14 +18,19 @@ from numpy.typing import NDArray
 
 from edgewise.spec import InputError, ModelError
 from edgewise.spec.files import sha256_file
-from edgewise.train.architecture import MIN_IMAGE_SIZE, Architecture
+from edgewise.train.architecture import Architecture
+from edgewise.train.backbones import BACKBONES, INCEPTION_RESNET_V2, Backbone
 from edgewise.train.framework import keras
 from edgewise.train.hdf5 import find_dataset, opened, read_arrays, read_dataset, write_arrays
 from edgewise.train.network import build, residual_scale
 
-IMAGENET_FILE = "inception_resnet_v2_weights_tf_dim_ordering_tf_kernels_notop.h5"
-IMAGENET_URL = "https://storage.googleapis.com/tensorflow/keras-applications/inception_resnet_v2/"
-IMAGENET_MD5 = "d19885ff4a710c122648d3b5c3b684e4"
+IMAGENET_URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
+"""Where Keras fetches the weights of its applications."""
+
+NORMALIZES = re.compile(r"(^|[_/])(bn|batch_?norm(alization)?)([_/]|$)", re.IGNORECASE)
+"""In the names of normalization layers: ``conv_7b_bn``, ``batch_normalization_3``, ``bn_Conv1``, ``Conv/BatchNorm``."""
+
+CLASSIFIER = "predictions"
 FETCH_TIMEOUT = 30.0
 """Seconds without an answer before fetching the ImageNet weights is given up."""
 
@@ -72,7 +77,8 @@ def load_initial(model: Any, source: str) -> InitialWeights:
     """
     if source == "none":
         return InitialWeights("none", None)
-    path = fetch_imagenet() if source == "imagenet" else Path(source)
+    official = fetch_imagenet(BACKBONES[model.name], model.input_shape[1]) if source == "imagenet" else None
+    path = official or Path(source)
     if not path.is_file():
         raise InputError(
             f"--weights {source}: there is no such file",
@@ -82,25 +88,31 @@ def load_initial(model: Any, source: str) -> InitialWeights:
     return InitialWeights(source, sha256_file(path))
 
 
-def fetch_imagenet() -> Path:
+def fetch_imagenet(backbone: Backbone, image_size: int) -> Path:
     """Fetch the official ImageNet weights through Keras, once; later calls find them in Keras' cache.
+
+    Args:
+        backbone: whose weights, without classifier.
+        image_size: pixels; some backbones have files for several sizes.
 
     Raises:
         InputError: they cannot be fetched; the message says how to get and use the file by hand.
     """
-    url = IMAGENET_URL + IMAGENET_FILE
+    place = backbone.official_file(image_size)
+    name, url = place.rpartition("/")[2], IMAGENET_URL + place
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(FETCH_TIMEOUT)
     try:
         with redirect_stdout(sys.stderr):  # Keras prints its progress, and results belong on standard output
-            return Path(keras.utils.get_file(IMAGENET_FILE, url, cache_subdir="models", file_hash=IMAGENET_MD5))
+            return Path(keras.utils.get_file(name, url, cache_subdir="models", file_hash=backbone.weights_md5))
     except Exception as error:  # Keras raises the bare class
         reason = str(error).rsplit(" -- ", 1)[-1].strip() or type(error).__name__
+        digest = f", MD5 {backbone.weights_md5}" if backbone.weights_md5 else ""
         raise InputError(
             f"the ImageNet weights could not be fetched ({reason})",
-            f"the file {IMAGENET_FILE} (219 MB, MD5 {IMAGENET_MD5})",
+            f"the file {name} (about {backbone.fp32_bytes / 1e6:.0f} MB{digest})",
             f"on a machine with a connection get {url}\n"
-            f"    then use it here:   --weights PATH/TO/{IMAGENET_FILE}\n"
+            f"    then use it here:   --weights PATH/TO/{name}\n"
             "    or, from scratch:   --weights none   (needs far more photos and time)",
         ) from error
     finally:
@@ -108,42 +120,51 @@ def fetch_imagenet() -> Path:
 
 
 def load_official(model: Any, path: Path) -> None:
-    """Fill a network from a file in the layout of ``tf_keras.applications.InceptionResNetV2``.
+    """Fill a network from a file in the layout of its original in ``tf_keras.applications``.
 
     The n-th layer with weights in the file belongs to the n-th layer with weights of the full network, whatever their
-    names, as in Keras itself. Up-projections are multiplied by the residual scale. Blocks that ``model`` does not have
-    are skipped. The classifier is taken where the file has one with as many classes; otherwise it stays as it is.
+    names, as in Keras itself. InceptionResNetV2's up-projections are multiplied by the residual scale, and blocks that
+    ``model`` does not have are skipped. The classifier is taken where the file has the same one with as many classes;
+    otherwise it stays as it is.
 
     Raises:
         ModelError: not that layout, a layer is missing, or an array has another shape; the message names the layer.
     """
-    expected = _layers_of_full_network()
+    known = BACKBONES[model.name]
+    expected = _official_order(model)
     backbone = len(expected) - 1
     own = {layer.name: layer for layer in model.layers}
     with opened(path) as file:
-        stored = _official_layers(file, path)
-        if len(stored) not in (backbone, backbone + 1):
+        stored = _official_layers(file, path, known.title)
+        if len(stored) not in (backbone, backbone + known.top_layers):
             raise ModelError(
                 f"{path} has {len(stored)} layers with weights{_first_missing(stored, expected)}",
-                f"{backbone} of InceptionResNetV2, or {backbone + 1} with its classifier",
-                "use a weights file of tf_keras.applications.InceptionResNetV2",
+                f"{backbone} of {known.title}, or {backbone + known.top_layers} with its classifier",
+                f"use a weights file of {known.title} in tf_keras.applications",
             )
         for wanted, name in zip(expected, stored, strict=False):
             if wanted in own:
                 _fill(own[wanted], file, name, path)
 
 
+def _official_order(model: Any) -> tuple[str, ...]:
+    """Names of all layers with weights of the full network, in Keras' order; the classifier is the last."""
+    if model.name == INCEPTION_RESNET_V2:
+        return _all_of_inception_resnet_v2()
+    names = (layer.name for layer in model.layers if layer.weights)
+    return (*(name for name in names if name != CLASSIFIER), CLASSIFIER)
+
+
 @cache
-def _layers_of_full_network() -> tuple[str, ...]:
-    """Names of all layers with weights, in Keras' order; the classifier is the last."""
-    smallest = build(Architecture(classes=2, image_size=MIN_IMAGE_SIZE))
+def _all_of_inception_resnet_v2() -> tuple[str, ...]:
+    smallest = build(Architecture(classes=2, image_size=BACKBONES[INCEPTION_RESNET_V2].min_image_size))
     return tuple(layer.name for layer in smallest.layers if layer.weights)
 
 
 def _fill(own: Any, file: h5py.File, name: str, path: Path) -> None:
     """Give a layer the arrays stored under ``name``, if they fit."""
     keys = [_text(key) for key in np.ravel(file[name].attrs["weight_names"])]
-    if own.name == "predictions" and not _classifier_fits(own, file[name], keys, path):
+    if own.name == CLASSIFIER and not _classifier_fits(own, file[name], keys, path):
         return
     if len(keys) != len(own.weights):
         raise ModelError(f"layer '{name}' in {path} has {len(keys)} arrays", f"{len(own.weights)}, as '{own.name}' has")
@@ -165,28 +186,40 @@ def _classifier_fits(layer: Any, group: h5py.Group, keys: Sequence[str], path: P
     return [find_dataset(group, key, path).shape for key in keys] == [tuple(w.shape) for w in layer.weights]
 
 
-def _official_layers(file: h5py.File, path: Path) -> list[str]:
+def _official_layers(file: h5py.File, path: Path, title: str) -> list[str]:
     """Names of the layers with weights, in the order of the file."""
     if "layer_names" not in file.attrs:
         raise ModelError(
             f"{path} is not in the official Keras layout (it has no 'layer_names')",
-            "a weights file of tf_keras.applications.InceptionResNetV2",
+            f"a weights file of {title} in tf_keras.applications",
             "a full model (.keras, or .h5 with the architecture) is not loaded, because loading it can run code",
         )
     names = [_text(name) for name in np.ravel(file.attrs["layer_names"])]
-    # A name with a slash would lead through other groups, and from there perhaps out of the file.
-    plain = (name for name in names if "/" in name or not isinstance(file.get(name, getlink=True), h5py.HardLink))
+    plain = (name for name in names if not _lies_inside(file, name))
     missing = next(plain, None)
     if missing is not None:
         raise ModelError(f"{path} lists the layer '{missing}' but does not have it", "an undamaged file")
     return [name for name in names if np.size(file[name].attrs.get("weight_names", ()))]
 
 
+def _lies_inside(file: h5py.File, name: str) -> bool:
+    """Whether every step to a layer is a hard link: any other could lead out of the file.
+
+    MobileNetV3 has layers in the groups of others: ``Conv/BatchNorm``.
+    """
+    node: Any = file
+    for part in name.split("/"):
+        link = node.get(part, getlink=True) if isinstance(node, h5py.Group) and part else None
+        if not isinstance(link, h5py.HardLink):
+            return False
+        node = node[part]
+    return True
+
+
 def _first_missing(stored: Sequence[str], expected: Sequence[str]) -> str:
     """Name the first layer that should be there by kind and is not, to help finding what is wrong with a file."""
     for name, layer in zip(stored, expected, strict=False):
-        normalizes = "batch_normalization" in name or name.endswith("_bn")
-        if normalizes != layer.endswith("_bn"):
+        if bool(NORMALIZES.search(name)) != bool(NORMALIZES.search(layer)):
             return f" (where '{layer}' should be there is '{name}')"
     return f" ('{expected[len(stored)]}' is missing)" if len(stored) < len(expected) else ""
 
