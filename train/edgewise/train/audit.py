@@ -229,7 +229,8 @@ def quick_findings(dataset: Dataset) -> tuple[str, ...]:
     """
     counts = Counter(example.label for example in dataset.splits.get("train", ()))
     sizes = [counts[label] for label in dataset.labels]
-    lines = [f"{dataset.summary()}; {min(sizes)} to {max(sizes)} training photos per class"]
+    spread = f"{min(sizes)} to {max(sizes)}" if min(sizes) < max(sizes) else f"{max(sizes)}"
+    lines = [f"{dataset.summary()}; {spread} training photos per class"]
     reasons = Counter(skip.reason for skip in dataset.skipped)
     if reasons:
         told = [f"{reason}: {count}" if count > 1 else reason for reason, count in reasons.most_common()]

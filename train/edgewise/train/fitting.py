@@ -115,8 +115,7 @@ class Fitting:
         begin = time.monotonic()
         with self.optimizer.averaged():
             if self._statistics:
-                seed = self.recipe.seed + state.epoch + 1
-                self._statistics.estimate(self.train.images, self._batch_size, seed)
+                self._statistics.estimate(self.train.images, self.recipe.seed + state.epoch + 1)
             val_loss, val_accuracy = self._validate()
             epoch = Epoch(
                 epoch=state.epoch + 1,

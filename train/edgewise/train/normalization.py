@@ -1,8 +1,14 @@
 """Normalization statistics measured again, once the weights stand still.
 
 During training the moving statistics trail behind the weights; after few epochs from scratch they are far off and the
-network answers differently in training and in inference. Averaging the batch statistics of some clean batches with the
-weights fixed mends that ("precise BN": Wu and Johnson, "Rethinking 'Batch' in BatchNorm", arXiv:2105.07576, section 3).
+network answers differently in training and in inference. Measuring them with the weights fixed mends that ("precise
+BN": Wu and Johnson, "Rethinking 'Batch' in BatchNorm", arXiv:2105.07576, section 3).
+
+Where that paper averages the statistics of many batches, they are those of one large batch here. What a layer is given
+then is what the layers before it give with these very statistics, as in inference. Averages of small batches fit each
+other less the deeper the network is, and one batch in which activations explode spoils them: measured, a network of
+98.2% in training mode had 96.7% in inference with averages over 12 batches of 64 photos, 94.7% with 40 of them, and
+98.9-99.2% with one batch of 128 to 1024 photos.
 """
 
 from __future__ import annotations
@@ -15,8 +21,9 @@ from edgewise.train.batches import clean_batches
 from edgewise.train.framework import keras, tf
 from edgewise.train.pixels import Images
 
-BATCHES = 12
-"""Batches that are averaged."""
+MOST_PHOTOS, LEAST_PHOTOS = 512, 64
+MOST_PIXELS = 8_000_000
+"""Size of the one batch: up to so many photos and pixels, so that it fits into memory (about 2 GB)."""
 
 
 def normalization_layers(model: Any) -> list[Any]:
@@ -35,25 +42,19 @@ class StatisticsEstimator:
         ]
         self._forward = tf.function(lambda batch: model(batch, training=True), reduce_retracing=True)
 
-    def estimate(self, images: Images, batch_size: int, seed: int) -> None:
-        """Replace all moving statistics by the plain average over up to `BATCHES` batches.
+    def estimate(self, images: Images, seed: int) -> None:
+        """Replace all moving statistics by those of one large batch.
 
         Args:
             images: ``(n, size, size, 3)`` uint8 training photos, n >= 1.
-            batch_size: as in training, because the statistics of a batch depend on it.
             seed: chooses the photos.
         """
-        chosen = np.random.default_rng(seed).permutation(len(images))[: BATCHES * batch_size]
-        usable = max(len(chosen) // batch_size, 1) * batch_size
-        sums = [np.zeros(variable.shape, np.float64) for _, variable in self._variables]
-        count = 0
-        for batch in clean_batches(images[np.sort(chosen[:usable])], batch_size):
-            for _, variable in self._variables:
-                variable.assign(tf.zeros_like(variable))
+        count = max(min(MOST_PHOTOS, MOST_PIXELS // images.shape[1] ** 2), LEAST_PHOTOS)
+        chosen = np.random.default_rng(seed).permutation(len(images))[:count]
+        for _, variable in self._variables:
+            variable.assign(tf.zeros_like(variable))
+        for batch in clean_batches(images[np.sort(chosen)], len(chosen)):
             self._forward(batch)
-            # A moving average that starts at zero holds (1 - momentum) times the statistic of its one batch.
-            for total, (momentum, variable) in zip(sums, self._variables, strict=True):
-                total += variable.numpy() / (1 - momentum)
-            count += 1
-        for total, (_, variable) in zip(sums, self._variables, strict=True):
-            variable.assign((total / count).astype(np.float32))
+        # A moving average that starts at zero holds (1 - momentum) times the statistic of its one batch.
+        for momentum, variable in self._variables:
+            variable.assign(variable / (1 - momentum))
