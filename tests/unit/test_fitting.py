@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -160,30 +160,34 @@ def test_equal_seeds_give_equal_trainings() -> None:
     assert first[-1].loss != other[-1].loss
 
 
-def test_a_training_that_was_interrupted_gives_the_same_history() -> None:
-    whole, _, _ = fit(tiny(), SCRATCH)
-    model = tiny()
-    first = Fitting(model, SCRATCH, TRAIN, VALIDATION, Silent())
-    reached: list[State] = []
-    kept: list[Any] = []
+class StoppedError(Exception):
+    """Somebody pulled the plug."""
 
-    class StoppedError(Exception):
-        pass
 
-    def stop_after_two(state: State) -> None:
-        if state.epoch == 2:
-            reached.append(state)
-            kept.extend([model.get_weights(), [v.numpy() for v in first.optimizer.state]])
+def stopped_and_continued(recipe: Recipe, when: Callable[[State], bool], save_every: float = float("inf")) -> State:
+    """Stop a training at the first saved state for which ``when`` is true, and go on from it with a fresh network."""
+    model, kept = tiny(), []
+    first = Fitting(model, recipe, TRAIN, VALIDATION, Silent(), save_every=save_every)
+
+    def stop(state: State) -> None:
+        if when(state):
+            kept.extend([state, model.get_weights(), [v.numpy() for v in first.optimizer.state]])
             raise StoppedError
 
     with pytest.raises(StoppedError):
-        first.run(State(), nothing, stop_after_two)
+        first.run(State(), nothing, stop)
+    reached, weights, values = kept
     fresh = tiny()
-    second = Fitting(fresh, SCRATCH, TRAIN, VALIDATION, Silent())
-    fresh.set_weights(kept[0])
-    for variable, value in zip(second.optimizer.state, kept[1], strict=True):
+    second = Fitting(fresh, recipe, TRAIN, VALIDATION, Silent())
+    fresh.set_weights(weights)
+    for variable, value in zip(second.optimizer.state, values, strict=True):
         variable.assign(value)
-    state = second.run(reached[0], nothing, nothing)
+    return second.run(reached, nothing, nothing)
+
+
+def test_a_training_that_was_interrupted_gives_the_same_history() -> None:
+    whole, _, _ = fit(tiny(), SCRATCH)
+    state = stopped_and_continued(SCRATCH, lambda state: state.epoch == 2)
     assert [epoch.epoch for epoch in state.history] == [1, 2, 3, 4]
     for got, expected in zip(state.history, whole.history, strict=True):
         assert (got.loss, got.val_loss) == pytest.approx((expected.loss, expected.val_loss), abs=1e-4)
@@ -192,26 +196,11 @@ def test_a_training_that_was_interrupted_gives_the_same_history() -> None:
 def test_an_epoch_that_was_interrupted_goes_on_where_it_was() -> None:
     recipe = replace(SCRATCH, epochs=3, ema=0.9, mixup=0.2, label_smoothing=0.1)
     whole, _, _ = fit(tiny(), recipe)
-    first_model = tiny()
-    first = Fitting(first_model, recipe, TRAIN, VALIDATION, Silent(), save_every=0)
-    kept: list[Any] = []
 
-    class StoppedError(Exception):
-        pass
+    def within_the_second(state: State) -> bool:
+        return state.epoch == 1 and state.partial is not None and state.partial.step == 3
 
-    def stop(state: State) -> None:
-        if state.epoch == 1 and state.partial and state.partial.step == 3:
-            kept.extend([state, first_model.get_weights(), [v.numpy() for v in first.optimizer.state]])
-            raise StoppedError
-
-    with pytest.raises(StoppedError):
-        first.run(State(), nothing, stop)
-    model = tiny()
-    second = Fitting(model, recipe, TRAIN, VALIDATION, Silent())
-    model.set_weights(kept[1])
-    for variable, value in zip(second.optimizer.state, kept[2], strict=True):
-        variable.assign(value)
-    state = second.run(kept[0], nothing, nothing)
+    state = stopped_and_continued(recipe, within_the_second, save_every=0)
     for got, expected in zip(state.history, whole.history, strict=True):
         assert (got.loss, got.accuracy, got.val_loss) == pytest.approx(
             (expected.loss, expected.accuracy, expected.val_loss), abs=1e-4

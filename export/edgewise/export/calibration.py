@@ -25,7 +25,7 @@ except ModuleNotFoundError as error:
 TYPICAL_SHARE = 0.9
 """Share of the calibration photos that is kept."""
 
-METHOD = "min-max of the 90% most typical photos"
+METHOD = f"min-max of the {TYPICAL_SHARE:.0%} most typical photos"
 """Name of the method in a file's manifest."""
 
 OPERATORS = ("Relu", "Add")

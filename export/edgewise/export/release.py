@@ -30,7 +30,7 @@ from edgewise.spec.progress import Lines, Reporter
 from edgewise.train.pixels import Pixels, class_balanced, digest_of, load_pixels
 from edgewise.train.reference import KerasReference
 from edgewise.train.run import METRICS, Run
-from edgewise.train.temperature import read_scaling
+from edgewise.train.temperature import TemperatureScaling, read_scaling
 from edgewise.train.trainer import report_skipped
 
 CALIBRATION_PHOTOS = 300
@@ -150,6 +150,10 @@ class _Exporter:
         return fold(self.reference.model)
 
     @cached_property
+    def scaling(self) -> TemperatureScaling:
+        return read_scaling(self.run.path / METRICS)
+
+    @cached_property
     def calibration(self) -> Pixels:
         photos = self.run.photos("train", self.request.data)
         chosen = class_balanced(photos, CALIBRATION_PHOTOS, self.run.config.recipe.seed)
@@ -204,14 +208,13 @@ class _Exporter:
         if variant.scheme is not Scheme.FP32:
             examples = self.calibration.examples
             calibration = Calibration(len(examples), digest_of(examples), METHOD)
-        scaling = read_scaling(self.run.path / METRICS)
         return Manifest(
             name=name.rpartition(".")[0],
             labels=self.run.labels,
             input=InputSpec(size, size),
             scheme=variant.scheme,
-            temperature=scaling.temperature,
-            unknown_threshold=scaling.unknown_threshold,
+            temperature=self.scaling.temperature,
+            unknown_threshold=self.scaling.unknown_threshold,
             calibration=calibration,
             provenance=provenance(self.run),
         )

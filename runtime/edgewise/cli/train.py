@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edgewise.train.recipe import Recipe
     from edgewise.train.trainer import Plan, Settings
 
-CONTINUING = {"data", "out", "threads", "cache_limit", "checkpoint_minutes", "explain", "resume", "json"}
+CONTINUING = {"data", "out", "threads", "cache_limit", "checkpoint_minutes", "explain", "resume"}
 """Options that go together with --resume; the others are what the run was begun with."""
 
 REPEATING = CONTINUING - {"resume"} | {"config", "overwrite"}

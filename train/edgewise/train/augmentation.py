@@ -126,10 +126,7 @@ def _transform(images: Any, amounts: dict[str, Any]) -> Any:
 def _erase(images: Any, amount: Any, x: Any, y: Any) -> Any:
     """Put a grey square over a random place (Zhong et al., "Random Erasing", arXiv:1708.04896)."""
     size = images.shape[1]
-    half = MAX_ERASED / 2 * amount * size
-    place = tf.range(size, dtype=tf.float32)[None, :]
-    rows, columns = (tf.abs(place - centre[:, None] * size) < half[:, None] for centre in (y, x))
-    return tf.where((rows[:, :, None] & columns[:, None, :])[..., None], 127.5, images)
+    return tf.where(_squares(size, MAX_ERASED / 2 * amount * size, x, y)[..., None], 127.5, images)
 
 
 def mix(images: Any, targets: Any, mixup: float, cutmix: float, key: Any) -> tuple[Any, Any]:
@@ -159,7 +156,9 @@ def mix(images: Any, targets: Any, mixup: float, cutmix: float, key: Any) -> tup
             (_blend(images, others, share[:, None, None, None]), _blend(targets, other_targets, share[:, None]))
         )
     if cutmix:
-        inside = _rectangles(images.shape[1], _beta(tf.shape(images)[0], cutmix, key + 5), draw[0], draw[1])
+        size, wanted = images.shape[1], _beta(tf.shape(images)[0], cutmix, key + 5)
+        # 1 - share of the area, where the square fits; what hangs over the edge is cut off, and the share follows.
+        inside = _squares(size, tf.sqrt(1 - wanted) * size / 2, draw[0], draw[1])
         share = 1 - tf.reduce_mean(tf.cast(inside, tf.float32), axis=(1, 2))
         kinds.append((tf.where(inside[..., None], others, images), _blend(targets, other_targets, share[:, None])))
     if len(kinds) == 1:
@@ -180,9 +179,8 @@ def _beta(count: Any, alpha: float, key: Any) -> Any:
     return one / (one + other)
 
 
-def _rectangles(size: int, share: Any, x: Any, y: Any) -> Any:
-    """Boolean ``(batch, size, size)``: rectangles around random places, of 1 - share of the area where they fit."""
-    half = tf.sqrt(1 - share) * size / 2
+def _squares(size: int, half: Any, x: Any, y: Any) -> Any:
+    """Boolean ``(batch, size, size)``: squares of ``half`` their side in pixels, around centres given as shares."""
     place = tf.range(size, dtype=tf.float32)[None, :]
     rows, columns = (tf.abs(place - centre[:, None] * size) < half[:, None] for centre in (y, x))
     return rows[:, :, None] & columns[:, None, :]

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from edgewise.train.batches import clean_batches
 from edgewise.train.framework import keras, tf
+from edgewise.train.graph import sources
 from edgewise.train.plots import RIGHT, WRONG, plain, save
 from edgewise.train.predictions import Answers
 
@@ -156,12 +157,11 @@ def overlay(picture: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np
 
 def _bottlenecks(model: Any) -> Iterator[str]:
     """Names of the layers that every path from the input to the output passes, from the input on."""
-    described = model.get_config()["layers"]
-    order = [layer["name"] for layer in described]
+    order = [layer.name for layer in model.layers]
     place = {name: number for number, name in enumerate(order)}
-    sources = [[place[name] for name in _names(layer["inbound_nodes"])] for layer in described]
+    used_by = [[place[source.name] for source in sources(layer)] for layer in model.layers]
     last_use = list(range(len(order)))
-    for number, used in enumerate(sources):
+    for number, used in enumerate(used_by):
         for source in used:
             last_use[source] = max(last_use[source], number)
     reach = 0
@@ -170,17 +170,6 @@ def _bottlenecks(model: Any) -> Iterator[str]:
         if reach <= number:
             yield name
         reach = max(reach, last_use[number])
-
-
-def _names(nodes: Any) -> Iterator[str]:
-    """Layer names in Keras' nested description of where a layer's inputs come from: ``[name, 0, 0, {...}]``."""
-    if isinstance(nodes, dict):
-        yield from _names(list(nodes.values()))
-    elif isinstance(nodes, (list, tuple)):
-        if len(nodes) >= 3 and isinstance(nodes[0], str) and isinstance(nodes[1], int):
-            yield nodes[0]
-        for node in nodes:
-            yield from _names(node)
 
 
 def _shows_places(layer: Any) -> bool:

@@ -19,7 +19,7 @@ from edgewise.train.normalization import StatisticsEstimator
 from edgewise.train.optimization import Optimizer, Schedule
 from edgewise.train.pixels import Pixels
 from edgewise.train.recipe import Recipe
-from edgewise.train.stepping import TrainingStep, balanced_weights
+from edgewise.train.stepping import TrainingStep, class_weights
 
 Save = Callable[[State], None]
 
@@ -63,7 +63,7 @@ class Fitting:
             Schedule(self.peak_rate or self.recipe.peak_rate, self._steps, self.recipe.epochs),
             rate_multipliers(self.model, variables, self.recipe.layer_decay),
         )
-        weights = balanced_weights(self.train.labels, self._classes) if self.recipe.class_weights != "none" else None
+        weights = class_weights(self.recipe, self.train.labels, self._classes)
         self._step = TrainingStep(self.model, self.optimizer, self.recipe.label_smoothing, weights)
 
     def run(self, state: State, keep: Save, save: Save) -> State:

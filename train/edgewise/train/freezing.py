@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edgewise.train.backbones import BACKBONES
 from edgewise.train.normalization import normalization_layers
 from edgewise.train.recipe import Recipe
-from edgewise.train.stages import layers_from
+from edgewise.train.stages import layers_from, points_in
 
 
 def freeze(model: Any, recipe: Recipe) -> None:
@@ -40,14 +39,10 @@ def rate_multipliers(model: Any, variables: Sequence[Any], layer_decay: float) -
     """
     if layer_decay == 1:
         return [1.0] * len(variables)
-    points = [point for point in BACKBONES[model.name].points if _has(model, point)]
+    points = points_in(model)
     depth: dict[str, int] = {}
     for index, point in enumerate(points, 1):
         depth.update(dict.fromkeys(layers_from(model, point), index))
     depth["predictions"] = len(points) + 1
     of_variable = {id(variable): depth.get(layer.name, 0) for layer in model.layers for variable in layer.variables}
     return [layer_decay ** (len(points) + 1 - of_variable[id(variable)]) for variable in variables]
-
-
-def _has(model: Any, point: str) -> bool:
-    return any(layer.name == point or layer.name.startswith(f"{point}_") for layer in model.layers)

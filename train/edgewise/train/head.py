@@ -13,7 +13,7 @@ from edgewise.train.framework import keras
 from edgewise.train.inference import PREDICT_BATCH, predict, predict_batches
 from edgewise.train.pixels import Pixels
 from edgewise.train.recipe import Recipe
-from edgewise.train.stepping import balanced_weights
+from edgewise.train.stepping import class_weights
 
 HEAD_LEARNING_RATE = 1e-3
 
@@ -53,7 +53,7 @@ def fit_head(model: Any, train: Pixels, validation: Pixels, recipe: Recipe, repo
             on_epoch_end=lambda _, logs: step(1, f"validation accuracy {logs['val_accuracy']:.3f}")
         )
         targets = np.eye(classifier.units, dtype=np.float32)
-        weights = balanced_weights(train.labels, classifier.units) if recipe.class_weights == "balanced" else None
+        weights = class_weights(recipe, train.labels, classifier.units)
         history = head.fit(
             features, targets[np.tile(train.labels, recipe.head_passes)], recipe.batch_size, recipe.head_epochs,
             verbose=0, validation_data=(held_out, targets[validation.labels]), callbacks=[stop, advance],

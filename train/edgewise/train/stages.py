@@ -47,8 +47,17 @@ def layers_from(model: Any, point: str) -> tuple[str, ...]:
     Raises:
         InputError: the model has no such block.
     """
-    names = [layer.name for layer in model.layers]
-    first = next((index for index, name in enumerate(names) if name == point or name.startswith(f"{point}_")), None)
-    if point not in BACKBONES[model.name].points or first is None:
+    if point not in points_in(model):
         raise InputError(f"--unfreeze {point}: {model.name} has no such block here")
-    return tuple(names[first:])
+    names = [layer.name for layer in model.layers]
+    return tuple(names[next(index for index, name in enumerate(names) if _belongs(name, point)) :])
+
+
+def points_in(model: Any) -> tuple[str, ...]:
+    """The blocks that a built network has, from input to output; those that were not kept are left out."""
+    names = [layer.name for layer in model.layers]
+    return tuple(point for point in BACKBONES[model.name].points if any(_belongs(name, point) for name in names))
+
+
+def _belongs(name: str, point: str) -> bool:
+    return name == point or name.startswith(f"{point}_")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgewise.train.framework import keras, tf
 from edgewise.train.optimization import Optimizer
+from edgewise.train.recipe import Recipe
 
 
 class TrainingStep:
@@ -54,6 +55,11 @@ class TrainingStep:
         self._optimizer.apply(tape.gradient(loss, variables))
         right = tf.equal(tf.argmax(probabilities, axis=1), tf.argmax(targets, axis=1))
         return loss, tf.reduce_sum(tf.cast(right, tf.int32))
+
+
+def class_weights(recipe: Recipe, labels: NDArray[np.int64], classes: int) -> NDArray[np.float32] | None:
+    """The weights of the classes in the loss that a recipe asks for; None: all the same."""
+    return balanced_weights(labels, classes) if recipe.class_weights == "balanced" else None
 
 
 def balanced_weights(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
