@@ -23,7 +23,8 @@ from edgewise.export.onnx_graph import writable
 from edgewise.spec import ModelError
 from edgewise.train.architecture import Architecture, choose
 from edgewise.train.backbones import BACKBONES
-from edgewise.train.framework import keras, seed_everything
+from edgewise.train.forward import dropout_layers, training_answers
+from edgewise.train.framework import keras, seed_everything, tf
 from edgewise.train.graph import sources
 from edgewise.train.network import build
 from edgewise.train.normalization import normalization_layers
@@ -165,19 +166,18 @@ def entrances(model: Any, learning: set[str]) -> set[str]:
     return taken - learning
 
 
-def test_every_dropout_has_a_generator_of_its_own_and_is_off_in_inference(case: Case) -> None:
-    dropouts = [layer for layer in case.model.layers if isinstance(layer, keras.layers.Dropout)]
+def test_dropout_depends_on_the_step_alone_and_is_off_in_inference(case: Case) -> None:
+    dropouts = dropout_layers(case.model)
     assert dropouts[-1].name == "dropout"
     assert len(dropouts) == (16 if case.name == "efficientnet_v2_b0" else 1)
 
-    def trained() -> NDArray[np.float32]:
-        for number, layer in enumerate(dropouts):
-            layer._random_generator._generator.reset_from_seed(number)
-        return np.asarray(case.model(case.signed[:4], training=True))
+    def trained(step: int) -> NDArray[np.float32]:
+        return np.asarray(training_answers(case.model, case.signed[:4], 0, tf.constant(step)))
 
     moving = [(layer, layer.get_weights()) for layer in normalization_layers(case.model)]
-    first, again = trained(), trained()
+    first, again, other = trained(1), trained(1), trained(2)
     np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
     for layer, weights in moving:
         layer.set_weights(weights)
     still, same = (np.asarray(case.model(case.signed[:4], training=False)) for _ in range(2))

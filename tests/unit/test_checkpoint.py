@@ -140,7 +140,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
 
 def test_a_state_within_an_epoch_comes_before_its_end_and_after_its_beginning(tmp_path: Path) -> None:
     model, optimizer = network()
-    within = State((epoch(1, 0.5),), 0.25, 3e-4, Partial(7, 3.5, 40, 1.25, ((1, 2, 3), (-4, 5, 6))))
+    within = State((epoch(1, 0.5),), 0.25, 3e-4, Partial(7, 3.5, 40, 1.25))
     save_checkpoint(tmp_path, model, optimizer.state, state(0.5))
     save_checkpoint(tmp_path, model, optimizer.state, within)
     assert newest_state(tmp_path) == (tmp_path / "epoch-00001-step-0000007", within)

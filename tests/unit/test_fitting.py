@@ -40,7 +40,7 @@ def tiny() -> Any:
     x = keras.layers.BatchNormalization(scale=False, momentum=0.9, name="conv_bn")(x)
     x = keras.layers.Activation("relu")(x)
     x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
-    x = keras.layers.Dropout(0.2, rng_type="stateful", name="dropout")(x)
+    x = keras.layers.Dropout(0.2, name="dropout")(x)
     return keras.Model(inputs, keras.layers.Dense(2, activation="softmax", name="predictions")(x))
 
 

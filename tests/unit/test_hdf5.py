@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -136,3 +138,29 @@ def test_a_damaged_array_is_an_error_of_the_file(tmp_path: Path) -> None:
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="there is no weights file"), opened(tmp_path):
         pass
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from edgewise.train.hdf5 import write_arrays
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    write_arrays(Path(sys.argv[1]), {"layer/kernel": np.ones(100_000, np.float32)})
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_a_disk_that_takes_no_more_is_told_in_the_words_of_the_system(tmp_path: Path) -> None:
+    """A limit on the length of files fails as a full disk does: the system refuses the write."""
+    path = tmp_path / "weights.h5"
+    write_arrays(path, {"layer/kernel": np.zeros(3, np.float32)})
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, str(path)], capture_output=True, text=True, check=False)
+    assert done.stdout == (
+        f"OutputError cannot write {path}: File too large\nDo: free some space or choose another place with --out\n"
+    ), done.stderr
+    assert read_arrays(path, {"layer/kernel": (3,)})["layer/kernel"].tolist() == [0, 0, 0]
+    assert [each.name for each in tmp_path.iterdir()] == ["weights.h5"]

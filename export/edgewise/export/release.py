@@ -27,11 +27,11 @@ from edgewise.runtime.backends import open_backend, usable_cores
 from edgewise.runtime.modelfile import read_model
 from edgewise.spec import Calibration, Format, GateError, InputError, InputSpec, Manifest, Scheme
 from edgewise.spec.progress import Lines, Reporter
+from edgewise.train.dataset import report_skipped
 from edgewise.train.pixels import Pixels, class_balanced, digest_of, load_pixels
 from edgewise.train.reference import KerasReference
 from edgewise.train.run import METRICS, Run
 from edgewise.train.temperature import TemperatureScaling, read_scaling
-from edgewise.train.trainer import report_skipped
 
 CALIBRATION_PHOTOS = 300
 MIN_HELD_OUT, MAX_HELD_OUT = 200, 1000

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edgewise.train.recipe import Recipe
     from edgewise.train.trainer import Plan, Settings
 
-CONTINUING = {"data", "out", "threads", "cache_limit", "checkpoint_minutes", "explain", "resume"}
+CONTINUING = {"data", "out", "threads", "cache_limit", "checkpoint_minutes", "distribute", "explain", "resume"}
 """Options that go together with --resume; the others are what the run was begun with."""
 
 REPEATING = CONTINUING - {"resume"} | {"config", "overwrite"}
@@ -24,8 +24,8 @@ REPEATING = CONTINUING - {"resume"} | {"config", "overwrite"}
 
 RECIPE = (
     "weights", "epochs", "head_epochs", "head_passes", "batch_size", "optimizer", "weight_decay", "layer_decay",
-    "unfreeze", "label_smoothing", "mixup", "cutmix", "ema", "clip_norm", "class_weights", "patience", "seed",
-    "deterministic",
+    "unfreeze", "label_smoothing", "mixup", "cutmix", "ema", "clip_norm", "class_weights", "precision", "patience",
+    "seed", "deterministic",
 )  # fmt: skip
 """Options that are fields of `edgewise.train.recipe.Recipe` as they are."""
 
@@ -70,6 +70,8 @@ def train(
     magnitude: options.Magnitude = 0.5,
     mixup: options.Mixup = 0.0,
     cutmix: options.Cutmix = 0.0,
+    distribute: options.Distribute = "auto",
+    precision: options.Precision = "auto",
     threads: options.Threads = None,
     cache_limit: options.CacheLimit = 20.0,
     checkpoint_minutes: options.CheckpointMinutes = 10.0,
@@ -91,9 +93,7 @@ def train(
 def _run(trainer: Any, values: dict[str, Any]) -> None:
     """Begin, repeat or continue a training, as the options say."""
     data, out, config = values["data"], values["out"], values["config"]
-    settings = _settings(
-        trainer, values["threads"], values["cache_limit"], values["checkpoint_minutes"], values["explain"]
-    )
+    settings = _settings(trainer, values)
     try:
         if values["resume"]:
             trainer.resume(out, data=data, reporter=reporter(), settings=settings)
@@ -109,10 +109,15 @@ def _run(trainer: Any, values: dict[str, Any]) -> None:
         raise typer.Exit(interrupted("nothing was begun or changed")) from None
 
 
-def _settings(trainer: Any, threads: int | None, gigabytes: float, minutes: float, explain: int) -> Settings:
+def _settings(trainer: Any, values: dict[str, Any]) -> Settings:
     caches = load("edgewise.train.cache", "train")
-    cache = caches.PhotoCache(limit=int(gigabytes * 1e9))
-    settings: Settings = trainer.Settings(threads, cache, minutes * 60, explain)
+    settings: Settings = trainer.Settings(
+        threads=values["threads"],
+        cache=caches.PhotoCache(limit=int(values["cache_limit"] * 1e9)),
+        distribute=values["distribute"],
+        save_every=values["checkpoint_minutes"] * 60,
+        explain=values["explain"],
+    )
     return settings
 
 

@@ -158,6 +158,22 @@ Mixup = Annotated[
 Cutmix = Annotated[
     float, typer.Option(help="Alpha of pasting part of a photo into another; 0: none.", rich_help_panel=VARIETY)
 ]
+Distribute = Annotated[
+    str,
+    typer.Option(
+        help="'mirrored': all GPUs of this machine; 'multiworker': the machines that TF_CONFIG names; 'none': one "
+        "device; 'auto': all there is.",
+        rich_help_panel=MACHINE,
+    ),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="Of the layers in training: float32, bfloat16 or float16; 'auto': the 16-bit kind that a GPU, or a CPU "
+        "with AMX, computes faster, else float32.",
+        rich_help_panel=TRAINING,
+    ),
+]
 Threads = Annotated[
     int | None, typer.Option(help="CPU threads.", min=1, show_default="all cores", rich_help_panel=MACHINE)
 ]

@@ -11,6 +11,7 @@ from edgewise.spec.errors import (
     OutputError,
     PhotoError,
     SourceError,
+    WorkerError,
 )
 from edgewise.spec.manifest import Accuracy, Calibration, Format, InputSpec, Manifest, OutputSpec, Parity, Scheme
 
@@ -33,4 +34,5 @@ __all__ = [
     "PhotoError",
     "Scheme",
     "SourceError",
+    "WorkerError",
 ]

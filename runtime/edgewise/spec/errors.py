@@ -9,6 +9,7 @@ EdgewiseError                 base; the command line prints it without a traceba
 ├── ExtraMissingError         an optional part is not installed
 ├── OutputError               a result cannot be written, or would overwrite something
 ├── GateError                 an exported file is not faithful to its network
+├── WorkerError               another machine of a training is gone
 └── SourceError               a camera, video or stream cannot be opened or was lost
 """
 
@@ -65,6 +66,10 @@ class OutputError(EdgewiseError):
 
 class GateError(EdgewiseError):
     """An exported file is not faithful to its network."""
+
+
+class WorkerError(EdgewiseError):
+    """Another machine of a training that runs on several does not answer any more."""
 
 
 class SourceError(EdgewiseError):

@@ -83,9 +83,6 @@ def _plain(layer: Any, name: str, momentum: float) -> Any:
     changes: dict[str, Any] = {"name": name}
     if kind == "BatchNormalization":
         changes["momentum"] = momentum
-    if kind == "Dropout":
-        # With a generator of its own, which a training can set back to a known state.
-        changes["rng_type"] = "stateful"
     return made_again(layer, **changes)
 
 

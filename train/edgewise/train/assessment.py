@@ -16,13 +16,12 @@ from edgewise.runtime.modelfile import read_model
 from edgewise.spec import DataError, InputError
 from edgewise.spec.files import refuse_overwrite, write_text
 from edgewise.spec.progress import Reporter
-from edgewise.train.dataset import Dataset, Example, Selection, Skipped, load_dataset
+from edgewise.train.dataset import Dataset, Example, Selection, Skipped, load_dataset, report_skipped
 from edgewise.train.evaluation import Metrics, evaluate
 from edgewise.train.pixels import load_pixels
 from edgewise.train.plots import save_confusion_matrix
 from edgewise.train.reference import KerasReference
 from edgewise.train.run import Run
-from edgewise.train.trainer import report_skipped
 
 BATCH = 32
 FIGURES, MATRIX = "metrics.json", "confusion_matrix.png"

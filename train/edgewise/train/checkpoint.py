@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,6 @@ class Partial:
     loss: float  # sum over these
     right: int  # photos among these whose most likely class was found
     seconds: float  # wall time
-    dropout: tuple[tuple[int, ...], ...]  # states of the random generators of the dropout layers
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,20 @@ class State:
         if best is None or (self.head_accuracy is not None and best.val_accuracy < self.head_accuracy):
             return 0
         return best.epoch
+
+    @staticmethod
+    def from_data(data: Mapping[str, Any]) -> State:
+        """Read what ``dataclasses.asdict`` made. Raises ValueError, KeyError or TypeError: it is something else."""
+        partial = data["partial"] and Partial(**data["partial"])
+        state = State(
+            tuple(Epoch(**row) for row in data["history"]), data["head_accuracy"], data["peak_rate"], partial or None
+        )
+        figures = [value for epoch in state.history for value in asdict(epoch).values()]
+        figures += asdict(partial).values() if partial else []
+        figures += [state.head_accuracy or 0, state.peak_rate or 0]
+        if not all(isinstance(value, (int, float)) for value in figures):
+            raise ValueError("not all figures are numbers")
+        return state
 
 
 def save_checkpoint(folder: Path, model: Any, variables: Sequence[Any], state: State) -> None:
@@ -105,17 +118,7 @@ def _read_state(candidate: Path) -> State | None:
         data = json.loads((candidate / STATE).read_text(encoding="utf-8"))
         if any(sha256_file(candidate / name) != data["sha256"][name] for name in (WEIGHTS, OPTIMIZER)):
             return None
-        partial = data["partial"] and Partial(
-            **{**data["partial"], "dropout": tuple(tuple(map(int, each)) for each in data["partial"]["dropout"])}
-        )
-        state = State(
-            tuple(Epoch(**row) for row in data["history"]), data["head_accuracy"], data["peak_rate"], partial or None
-        )
-        figures = [value for epoch in state.history for value in asdict(epoch).values()]
-        figures += [state.head_accuracy or 0, state.peak_rate or 0]
-        if state.partial:
-            figures += [state.partial.step, state.partial.loss, state.partial.right, state.partial.seconds]
-        return state if all(isinstance(value, (int, float)) for value in figures) else None
+        return State.from_data(data)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

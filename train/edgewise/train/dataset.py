@@ -39,6 +39,10 @@ MAX_NAMES_BYTES = 1 << 20
 """Longest file of class names that is read, in bytes."""
 
 
+NAMED_SKIPS = 5
+"""Skipped photos that are named one by one; the rest are counted."""
+
+
 @dataclass(frozen=True)
 class Selection:
     """Which of the photos that are there a run uses, and how. Plain data, so that a run can be repeated.
@@ -256,3 +260,13 @@ def _digest_of(labels: Sequence[str], splits: Mapping[str, Sequence[Example]]) -
         for line in sorted(f"{name}\0{example.index}\0{example.sha256}\n" for example in examples):
             digest.update(line.encode())
     return digest.hexdigest()
+
+
+def report_skipped(skipped: Sequence[Skipped], reporter: Reporter) -> None:
+    """Name the photos that are left out, up to `NAMED_SKIPS`, and count the rest."""
+    for skip in skipped[:NAMED_SKIPS]:
+        reason = skip.reason if str(skip.path) in skip.reason else f"{skip.path}: {skip.reason}"
+        reporter.say(f"left out: {reason}")
+    if len(skipped) > NAMED_SKIPS:
+        rest = [str(skip.path.name) for skip in skipped[NAMED_SKIPS:]]
+        reporter.say(f"left out: {len(rest)} more ({shortened(rest, 3)})")

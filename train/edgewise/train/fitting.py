@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from edgewise.spec.progress import Reporter
 from edgewise.train.batches import training_batches
 from edgewise.train.checkpoint import Epoch, Partial, State
-from edgewise.train.framework import keras
+from edgewise.train.devices import Devices
 from edgewise.train.freezing import freeze, rate_multipliers
 from edgewise.train.inference import predict
 from edgewise.train.normalization import StatisticsEstimator
@@ -39,6 +40,7 @@ class Fitting:
         reporter: is told about the progress.
         peak_rate: largest learning rate; None: the recipe's.
         save_every: seconds between two calls of ``save`` within an epoch.
+        devices: what to compute on.
     """
 
     model: Any
@@ -48,23 +50,26 @@ class Fitting:
     reporter: Reporter
     peak_rate: float | None = None
     save_every: float = float("inf")
+    devices: Devices = field(default_factory=Devices)
 
     def __post_init__(self) -> None:
         freeze(self.model, self.recipe)
+        self._twin = self.devices.twin(self.model)
         self._classes = self.model.output_shape[-1]
         self._statistics = StatisticsEstimator(self.model) if self.recipe.from_scratch else None
         self._batch_size = min(self.recipe.batch_size, len(self.train.labels))
         self._steps = len(self.train.labels) // self._batch_size
-        self._dropouts = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
-        variables = self.model.trainable_variables
-        self.optimizer = Optimizer(
-            variables,
-            self.recipe,
-            Schedule(self.peak_rate or self.recipe.peak_rate, self._steps, self.recipe.epochs),
-            rate_multipliers(self.model, variables, self.recipe.layer_decay),
-        )
+        self.devices.check_batch(self._batch_size)
+        variables = self._twin.trainable_variables
+        with self.devices.scope():
+            self.optimizer = Optimizer(
+                variables,
+                self.recipe,
+                Schedule(self.peak_rate or self.recipe.peak_rate, self._steps, self.recipe.epochs),
+                rate_multipliers(self._twin, variables, self.recipe.layer_decay),
+            )
         weights = class_weights(self.recipe, self.train.labels, self._classes)
-        self._step = TrainingStep(self.model, self.optimizer, self.recipe.label_smoothing, weights)
+        self._step = TrainingStep(self._twin, self.optimizer, self.recipe, weights, self.devices)
 
     def run(self, state: State, keep: Save, save: Save) -> State:
         """Train from ``state`` until the last epoch, or until validation has not improved for long enough.
@@ -74,6 +79,7 @@ class Fitting:
             keep: called after every epoch, while the network has the weights that were validated.
             save: called after that, and every ``save_every`` seconds within an epoch, while it has those to go on with.
         """
+        self.devices.share(self.model, self._twin, self.optimizer.state)
         while state.epoch < self.recipe.epochs and not self._stalled(state):
             partial = self._train_epoch(state, save)
             state = self._finish_epoch(replace(state, partial=None), partial, keep)
@@ -89,9 +95,7 @@ class Fitting:
 
     def _train_epoch(self, state: State, save: Save) -> Partial:
         begin = saved = time.monotonic()
-        number, partial = state.epoch + 1, state.partial or self._fresh(state.epoch + 1)
-        # A resumed epoch takes up its random numbers where they were, and so equals an uninterrupted one.
-        self._set_dropout(partial.dropout)
+        number, partial = state.epoch + 1, state.partial or Partial(0, 0.0, 0, 0.0)
         batches = training_batches(self.train, self.recipe, self._classes, number, partial.step)
         total = self._steps * self._batch_size
         before = partial.seconds
@@ -104,7 +108,7 @@ class Fitting:
                     seconds=before + time.monotonic() - begin,
                 )  # fmt: skip
                 if time.monotonic() - saved > self.save_every and partial.step < self._steps:
-                    partial = replace(partial, dropout=self._dropout_states())
+                    self.devices.fetch(self.model, self._twin)
                     save(replace(state, partial=partial))
                     saved = time.monotonic()
                 seen = partial.step * self._batch_size
@@ -112,37 +116,28 @@ class Fitting:
         return partial
 
     def _finish_epoch(self, state: State, partial: Partial, keep: Save) -> State:
-        begin = time.monotonic()
         with self.optimizer.averaged():
-            if self._statistics:
-                self._statistics.estimate(self.train.images, self.recipe.seed + state.epoch + 1)
-            val_loss, val_accuracy = self._validate()
-            epoch = Epoch(
-                epoch=state.epoch + 1,
-                loss=partial.loss / partial.step,
-                accuracy=partial.right / (partial.step * self._batch_size),
-                val_loss=val_loss,
-                val_accuracy=val_accuracy,
-                learning_rate=self.optimizer.learning_rate,
-                seconds=partial.seconds + time.monotonic() - begin,
-            )
-            state = replace(state, history=(*state.history, epoch))
+            self.devices.fetch(self.model, self._twin)
+            epoch = self.devices.agree(lambda: json.dumps(asdict(self._assess(state.epoch + 1, partial))))
+            state = replace(state, history=(*state.history, Epoch(**json.loads(epoch))))
             keep(state)
+        self.devices.fetch(self.model, self._twin)
         return state
 
-    def _fresh(self, epoch: int) -> Partial:
-        """The beginning of an epoch, with random generators that its number sets."""
-        for index, layer in enumerate(self._dropouts):
-            seed = int(np.random.default_rng((self.recipe.seed, epoch, index)).integers(1 << 62))
-            layer._random_generator._generator.reset_from_seed(seed)  # Keras 2 offers no public way
-        return Partial(0, 0.0, 0, 0.0, self._dropout_states())
-
-    def _dropout_states(self) -> tuple[tuple[int, ...], ...]:
-        return tuple(tuple(layer._random_generator._generator.state.numpy().tolist()) for layer in self._dropouts)
-
-    def _set_dropout(self, states: tuple[tuple[int, ...], ...]) -> None:
-        for layer, state in zip(self._dropouts, states, strict=True):
-            layer._random_generator._generator.state.assign(state)
+    def _assess(self, number: int, partial: Partial) -> Epoch:
+        begin = time.monotonic()
+        if self._statistics:
+            self._statistics.estimate(self.train.images, self.recipe.seed + number)
+        val_loss, val_accuracy = self._validate()
+        return Epoch(
+            epoch=number,
+            loss=partial.loss / partial.step,
+            accuracy=partial.right / (partial.step * self._batch_size),
+            val_loss=val_loss,
+            val_accuracy=val_accuracy,
+            learning_rate=self.optimizer.learning_rate,
+            seconds=partial.seconds + time.monotonic() - begin,
+        )
 
     def _tell(self, epoch: Epoch) -> None:
         self.reporter.say(

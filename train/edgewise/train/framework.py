@@ -44,7 +44,7 @@ def use_threads(threads: int | None) -> None:
         return  # already running, in a process that does several steps
 
 
-def prepare_process(seed: int, threads: int | None, *, deterministic: bool = False) -> None:
+def prepare_process(seed: int, threads: int | None = None, *, deterministic: bool = False) -> None:
     """Set up TensorFlow for a training.
 
     Args:

@@ -6,6 +6,7 @@ does not have. Files come from outside, so only hard links to contiguous or chun
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,9 +28,15 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     Raises:
         OutputError: the file cannot be written; an older file is still there, whole.
     """
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        for name, array in arrays.items():
-            file.create_dataset(name, data=array)
+    with replacing(path) as temporary:
+        try:
+            with h5py.File(temporary, "w") as file:
+                for name, array in arrays.items():
+                    file.create_dataset(name, data=array)
+        except (OSError, RuntimeError) as error:
+            # HDF5 wraps the system's reason into time, offsets and addresses; on closing it raises RuntimeError.
+            reason = re.search("error message = '([^']+)'", str(error))
+            raise OSError(getattr(error, "errno", None), reason[1] if reason else str(error)) from error
 
 
 @contextmanager

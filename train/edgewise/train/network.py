@@ -75,8 +75,7 @@ def build(architecture: Architecture, *, top: bool = True, momentum: float = 0.9
         x = application_features(architecture.backbone, inputs, momentum)
     x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
     if top:
-        # With a generator of its own, which a training can set back to a known state.
-        x = layers.Dropout(architecture.dropout, rng_type="stateful", name="dropout")(x)
+        x = layers.Dropout(architecture.dropout, name="dropout")(x)
         x = layers.Dense(architecture.classes, activation="softmax", name="predictions")(x)
     return keras.Model(inputs, x, name=architecture.backbone)
 

@@ -56,7 +56,7 @@ class Optimizer:
     ) -> None:
         self._variables, self._recipe, self._schedule = list(variables), recipe, schedule
         self._multipliers = list(multipliers or [1.0] * len(self._variables))
-        self._step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
         slots = 2 if recipe.optimizer == "adamw" else 1
         self._slots = [[_like(variable) for variable in self._variables] for _ in range(slots)]
         self._averages = [tf.Variable(variable, trainable=False) for variable in self._variables] if recipe.ema else []
@@ -64,32 +64,32 @@ class Optimizer:
     @property
     def state(self) -> list[Any]:
         """Every variable of the optimizer, in an order that does not change."""
-        return [self._step, *(slot for slots in self._slots for slot in slots), *self._averages]
+        return [self.step, *(slot for slots in self._slots for slot in slots), *self._averages]
 
     @property
     def learning_rate(self) -> float:
         """Of the last step that was done."""
-        return float(self._schedule(tf.maximum(self._step - 1, 0)))
+        return float(self._schedule(tf.maximum(self.step - 1, 0)))
 
     def apply(self, gradients: Sequence[Any]) -> None:
-        """Do one step, in a graph."""
+        """Do one step, in a graph. Each of several devices makes the same to its own copy of the variables."""
         if self._recipe.clip_norm:
             gradients, _ = tf.clip_by_global_norm(gradients, self._recipe.clip_norm)
-        rate = self._schedule(self._step)
-        self._step.assign_add(1)
-        done = tf.cast(self._step, tf.float32)
+        rate = self._schedule(self.step)
+        tf.raw_ops.AssignAddVariableOp(resource=self.step.handle, value=tf.constant(1, tf.int64))
+        done = tf.cast(self.step, tf.float32)
         powers = tf.pow(BETA_1, done), tf.pow(BETA_2, done)
         for index, (variable, gradient) in enumerate(zip(self._variables, gradients, strict=True)):
             own_rate = rate * self._multipliers[index]
             if self._recipe.weight_decay and len(variable.shape) > 1:
                 # Kernels only: shrinking biases and normalization shifts regularizes nothing.
-                variable.assign_sub(variable * (own_rate * self._recipe.weight_decay))
+                _subtract(variable, variable * (own_rate * self._recipe.weight_decay))
             self._update(variable, gradient, [slots[index] for slots in self._slots], own_rate, powers)
         if self._averages:
             # Early on, the average follows faster than its decay says, so that the first weights are soon forgotten.
             decay = tf.minimum(self._recipe.ema, (1 + done) / (10 + done))
             for average, variable in zip(self._averages, self._variables, strict=True):
-                average.assign_sub((1 - decay) * (average - variable))
+                _subtract(average, (1 - decay) * (average - variable))
 
     def _update(self, variable: Any, gradient: Any, slots: list[Any], rate: Any, powers: tuple[Any, Any]) -> None:
         if self._recipe.optimizer == "sgd":
@@ -110,12 +110,16 @@ class Optimizer:
         """
         latest = [variable.numpy() for variable in self._variables] if self._averages else []
         for variable, average in zip(self._variables, self._averages, strict=False):
-            variable.assign(average)
+            variable.assign(average.numpy())
         try:
             yield
         finally:
             for variable, value in zip(self._variables, latest, strict=False):
                 variable.assign(value)
+
+
+def _subtract(variable: Any, value: Any) -> None:
+    tf.raw_ops.AssignSubVariableOp(resource=variable.handle, value=value)
 
 
 def _like(variable: Any) -> Any:

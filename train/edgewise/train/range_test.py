@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from edgewise.spec.progress import Reporter
 from edgewise.train.batches import training_batches
+from edgewise.train.devices import Devices
 from edgewise.train.framework import tf
 from edgewise.train.freezing import freeze
 from edgewise.train.optimization import Optimizer
@@ -75,7 +76,7 @@ def find_rate(model: Any, recipe: Recipe, train: Pixels, reporter: Reporter) -> 
     optimizer = Optimizer(
         model.trainable_variables, recipe, lambda step: LOWEST * tf.pow(HIGHEST / LOWEST, _share(step))
     )
-    training = TrainingStep(model, optimizer, recipe.label_smoothing, None)
+    training = TrainingStep(model, optimizer, recipe, None, Devices())
     rates: list[float] = []
     losses: list[float] = []
     average = 0.0

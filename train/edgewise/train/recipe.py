@@ -37,7 +37,11 @@ REAL: Mapping[str, tuple[float, float]] = {
 }
 """Real numbers and their ranges."""
 
-CHOICES: Mapping[str, tuple[str, ...]] = {"optimizer": ("adamw", "sgd"), "class_weights": ("none", "balanced")}
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "optimizer": ("adamw", "sgd"),
+    "class_weights": ("none", "balanced"),
+    "precision": (AUTO, "float32", "bfloat16", "float16"),
+}
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,9 @@ class Recipe:
     ema: float = 0.0  # decay of the averaged weights that are validated and kept; 0: none
     clip_norm: float = 1.0  # largest norm of all gradients together; 0: any
     class_weights: str = "none"  # "balanced": each class weighs the same in the loss, however few its photos
+    precision: str = (
+        AUTO  # of the layers in training; "auto": bfloat16 or float16 where the machine computes them faster
+    )
     patience: int = 5  # epochs without a better validation accuracy before training stops
     seed: int = 0
     deterministic: bool = False  # bit-equal results on one machine, at some cost in speed

@@ -8,27 +8,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgewise.train.devices import FLOAT16, Devices
+from edgewise.train.forward import training_answers
 from edgewise.train.framework import keras, tf
 from edgewise.train.optimization import Optimizer
 from edgewise.train.recipe import Recipe
+
+LOSS_SCALE = 1024.0
+"""Factor of the loss in 16-bit floats, whose smallest gradients would be zero (Micikevicius et al.,
+"Mixed Precision Training", arXiv:1710.03740, section 3.2)."""
 
 
 class TrainingStep:
     """Forward, backward and update.
 
     Args:
-        model: ends in a softmax.
+        model: ends in a softmax; on several devices, their twin of the network.
         optimizer: of its trainable variables.
-        label_smoothing: share of each target that is spread over all classes, 0-0.9.
-        class_weights: float32 ``(classes,)`` weights of the classes in the loss; None: all the same.
+        recipe: label smoothing and seed.
+        weights: float32 ``(classes,)`` weights of the classes in the loss; None: all the same.
+        devices: what to compute on.
     """
 
     def __init__(
-        self, model: Any, optimizer: Optimizer, label_smoothing: float, class_weights: NDArray[np.float32] | None
+        self, model: Any, optimizer: Optimizer, recipe: Recipe, weights: NDArray[np.float32] | None, devices: Devices
     ) -> None:
-        self._model, self._optimizer, self._smoothing = model, optimizer, label_smoothing
-        self._weights = None if class_weights is None else tf.constant(class_weights)
-        self._step = tf.function(self._train, reduce_retracing=True)
+        self._model, self._optimizer, self._recipe, self._devices = model, optimizer, recipe, devices
+        self._weights = None if weights is None else tf.constant(weights)
+        self._scale = LOSS_SCALE if devices.precision == FLOAT16 else 1.0
+        self._step = devices.parallel(self._train)
 
     def __call__(self, images: Any, targets: Any) -> tuple[float, int]:
         """Learn from one batch.
@@ -44,17 +52,29 @@ class TrainingStep:
         return float(loss), int(right)
 
     def _train(self, images: Any, targets: Any) -> tuple[Any, Any]:
+        """The part of one device."""
         variables: Sequence[Any] = self._model.trainable_variables
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(variables)
-            probabilities = self._model(images, training=True)
-            losses = keras.losses.categorical_crossentropy(targets, probabilities, label_smoothing=self._smoothing)
+        count = tf.cast(tf.shape(images)[0] * self._devices.count, tf.float32)
+        with tf.GradientTape() as tape:
+            probabilities = training_answers(self._model, images, self._recipe.seed, self._optimizer.step)
+            losses = keras.losses.categorical_crossentropy(
+                targets, probabilities, label_smoothing=self._recipe.label_smoothing
+            )
             if self._weights is not None:
                 losses *= tf.linalg.matvec(targets, self._weights)
-            loss = tf.reduce_mean(losses)
-        self._optimizer.apply(tape.gradient(loss, variables))
+            loss = tf.reduce_sum(losses) / count
+            scaled = loss * self._scale
+        self._optimizer.apply(self._usable(self._devices.sum(tape.gradient(scaled, variables))))
         right = tf.equal(tf.argmax(probabilities, axis=1), tf.argmax(targets, axis=1))
-        return loss, tf.reduce_sum(tf.cast(right, tf.int32))
+        total, hits = self._devices.sum([loss, tf.reduce_sum(tf.cast(right, tf.float32))])
+        return total, hits
+
+    def _usable(self, gradients: Sequence[Any]) -> Sequence[Any]:
+        """Gradients without the scale of the loss; all zero where one of them was too large for 16 bits."""
+        if self._scale == 1:
+            return gradients
+        finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
+        return [tf.where(finite, gradient / self._scale, tf.zeros_like(gradient)) for gradient in gradients]
 
 
 def class_weights(recipe: Recipe, labels: NDArray[np.int64], classes: int) -> NDArray[np.float32] | None:

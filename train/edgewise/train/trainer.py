@@ -2,51 +2,35 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edgewise.runtime.folders import shortened
-from edgewise.spec import DataError, OutputError
-from edgewise.spec.files import refuse_overwrite, write_text
+from edgewise.spec import DataError, InputError, OutputError
+from edgewise.spec.files import refuse_overwrite
 from edgewise.spec.progress import Reporter
 from edgewise.train.architecture import Architecture, choose
 from edgewise.train.audit import quick_findings
 from edgewise.train.backbones import DEFAULT_BACKBONE
-from edgewise.train.cache import PhotoCache
-from edgewise.train.checkpoint import State, load_checkpoint, newest_state, save_checkpoint
+from edgewise.train.checkpoint import newest_state
 from edgewise.train.complexity import complexity
-from edgewise.train.dataset import Dataset, Selection, Skipped, load_dataset, require_every_class
-from edgewise.train.evaluation import Metrics
-from edgewise.train.finishing import finish_run, held_out_photos
-from edgewise.train.fitting import Fitting
-from edgewise.train.framework import prepare_process
-from edgewise.train.head import fit_head
-from edgewise.train.interruption import Checking, noting_ctrl_c
+from edgewise.train.dataset import Dataset, Selection, load_dataset, report_skipped, require_every_class
+from edgewise.train.devices import Devices, choose_devices
+from edgewise.train.framework import prepare_process, use_threads
 from edgewise.train.network import build
 from edgewise.train.pixels import Pixels, load_pixels
-from edgewise.train.range_test import find_rate
-from edgewise.train.recipe import AUTO, Recipe
-from edgewise.train.run import CHECKPOINTS, HISTORY, RATES, Config, Run
+from edgewise.train.recipe import Recipe
+from edgewise.train.run import Config, Run
 from edgewise.train.stages import check_point
-from edgewise.train.weights import load_initial, load_weights, save_weights
+from edgewise.train.training import Interrupted, Settings, Training
+from edgewise.train.weights import load_initial
+
+__all__ = ["Interrupted", "Plan", "Settings", "resume", "train"]
 
 SCRATCH_MOMENTUM = 0.9
 """Of the moving statistics from scratch; they are measured again after each epoch anyway."""
 
 PRETRAINED_MOMENTUM = 0.99
-NAMED_SKIPS = 5
-"""Skipped photos that are named one by one; the rest are counted."""
-
-SAVE_EVERY = 600.0
-"""Seconds between checkpoints within an epoch."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C, after the run folder was begun: the training can be continued."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +54,6 @@ class Plan:
         )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How a training runs on this machine; none of it changes what comes out."""
-
-    threads: int | None = None  # of the CPU; None: all cores
-    cache: PhotoCache | None = None  # of prepared photos; None: they are kept in memory
-    save_every: float = SAVE_EVERY  # seconds between checkpoints within an epoch, >= 0
-    explain: int = 0  # right and wrong answers that are explained with Grad-CAM at the end, so many of each
-
-
 def train(
     data: Path, out: Path, plan: Plan, *, overwrite: bool, reporter: Reporter, settings: Settings | None = None
 ) -> Run:
@@ -97,12 +71,14 @@ def train(
         The run, with metrics on the test photos (on the validation photos where there are none).
 
     Raises:
-        DataError, InputError, ModelError, OutputError: see the message.
+        DataError, InputError, ModelError, OutputError, WorkerError: see the message.
     """
-    refuse_overwrite(out, overwrite=overwrite, is_ours=Run.is_run)
     settings = settings or Settings()
     recipe = plan.recipe
-    prepare_process(recipe.seed, settings.threads, deterministic=recipe.deterministic)
+    devices = _prepare(settings, reporter)
+    if devices.leads:
+        refuse_overwrite(out, overwrite=overwrite, is_ours=Run.is_run)
+    prepare_process(recipe.seed, deterministic=recipe.deterministic)
     dataset = load_dataset(data.resolve(), seed=recipe.seed, selection=plan.selection, reporter=reporter)
     inside = out.resolve() in (dataset.root, *dataset.root.parents) or dataset.root in out.resolve().parents
     # A CSV names its photos, so that pictures beside them are not taken for some.
@@ -122,9 +98,12 @@ def train(
     reporter.say(f"{architecture.known.title}, {architecture.image_size} px: {complexity(model)}")
     initial = load_initial(model, recipe.weights)
     config = Config(architecture, recipe, dataset.source, dataset.sha256, initial.sha256, plan.selection)
+    _check_equal(config, devices)
     # Nothing of an old run is touched until everything that can be wrong with the new one has been looked at.
-    Run.clear(out)
-    return _Training(Run.create(out, config, dataset), dataset, *photos, model, settings, reporter).execute(State())
+    if devices.leads:
+        Run.clear(out)
+    run = _begun(out, config, dataset, devices)
+    return Training(run, dataset, *photos, model, settings, reporter, devices.computing(recipe.precision)).execute()
 
 
 def resume(out: Path, *, data: Path | None, reporter: Reporter, settings: Settings | None = None) -> Run:
@@ -141,9 +120,10 @@ def resume(out: Path, *, data: Path | None, reporter: Reporter, settings: Settin
         DataError: the photos are not the same as before.
     """
     settings = settings or Settings()
-    run = Run.open(out)
-    config, recipe = run.config, run.config.recipe
-    prepare_process(recipe.seed, settings.threads, deterministic=recipe.deterministic)
+    devices = _prepare(settings, reporter)
+    config = Config.from_yaml(devices.agree(lambda: Run.open(out).config.to_yaml()), str(out))
+    recipe = config.recipe
+    prepare_process(recipe.seed, deterministic=recipe.deterministic)
     source = (data or config.data).resolve()
     dataset = load_dataset(source, seed=recipe.seed, selection=config.selection, reporter=reporter)
     if dataset.sha256 != config.data_sha256:
@@ -153,18 +133,43 @@ def resume(out: Path, *, data: Path | None, reporter: Reporter, settings: Settin
             "train again into another --out",
         )
     # The photos may lie elsewhere now, or have other names; the run remembers where.
-    run = Run.create(out, replace(config, data=dataset.source), dataset)
+    run = _begun(out, replace(config, data=dataset.source), dataset, devices)
     photos = _load_photos(dataset, config.architecture.image_size, settings, reporter)
     model = _build(config.architecture, recipe)
-    training = _Training(run, dataset, *photos, model, settings, reporter)
-    found = newest_state(training.checkpoints)
+    training = Training(run, dataset, *photos, model, settings, reporter, devices.computing(recipe.precision))
+    found = newest_state(training.checkpoints) if devices.leads else None
     if found is None:
         load_initial(model, recipe.weights)
-        return training.execute(State())
-    path, state = found
+        return training.execute()
+    _, state = found
     within = f" and {state.partial.step} steps" if state.partial else ""
     reporter.say(f"continuing after epoch {state.epoch} of {recipe.epochs}{within}")
-    return training.execute(state, path)
+    return training.execute(found)
+
+
+def _prepare(settings: Settings, reporter: Reporter) -> Devices:
+    """Set TensorFlow up, before it computes anything."""
+    use_threads(settings.threads)
+    devices = choose_devices(settings.distribute, reporter)
+    if devices.count > 1:
+        reporter.say(f"training on {devices.count} devices as one")
+    return devices
+
+
+def _check_equal(config: Config, devices: Devices) -> None:
+    """Refuse to help the leading machine with another training than its own."""
+    theirs = Config.from_yaml(devices.agree(config.to_yaml), "what the leading machine trains")
+    if replace(theirs, data=config.data) != config:
+        raise InputError(
+            "this machine was given other photos, options or first weights than the leading one",
+            "the same on all",
+            "start all of them with the same command and the same photos",
+        )
+
+
+def _begun(out: Path, config: Config, dataset: Dataset, devices: Devices) -> Run:
+    """The run; its folder is the leading machine's to write."""
+    return Run.create(out, config, dataset) if devices.leads else Run(out, config, dataset.labels)
 
 
 def _build(architecture: Architecture, recipe: Recipe) -> Any:
@@ -183,101 +188,3 @@ def _load_photos(dataset: Dataset, size: int, settings: Settings, reporter: Repo
     report_skipped((*dataset.skipped, *train.skipped, *validation.skipped), reporter)
     require_every_class(dataset.root, dataset.labels, train.examples)
     return train, validation
-
-
-@dataclass(frozen=True)
-class _Training:
-    """The steps of one training, new or continued."""
-
-    run: Run
-    dataset: Dataset
-    train: Pixels
-    validation: Pixels
-    model: Any
-    settings: Settings
-    reporter: Reporter
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.run.path / CHECKPOINTS
-
-    def execute(self, state: State, checkpoint: Path | None = None) -> Run:
-        try:
-            with noting_ctrl_c() as check:
-                return replace(self, reporter=Checking(self.reporter, check))._execute(state, checkpoint)
-        except KeyboardInterrupt:
-            raise Interrupted from None
-
-    def _execute(self, state: State, checkpoint: Path | None) -> Run:
-        recipe = self.run.config.recipe
-        if checkpoint is None:
-            state = self._begin(recipe)
-        fitting = Fitting(
-            self.model, recipe, self.train, self.validation, self.reporter, state.peak_rate, self.settings.save_every
-        )
-        if checkpoint is None:
-            if state.head_accuracy is not None:
-                self._keep(state)
-            self._save(fitting, state)
-        else:
-            load_checkpoint(checkpoint, self.model, fitting.optimizer.state)
-        state = fitting.run(state, self._keep, lambda reached: self._save(fitting, reached))
-        self._finish(state)
-        return self.run
-
-    def _begin(self, recipe: Recipe) -> State:
-        """What comes before the epochs of the whole network."""
-        head_accuracy = peak_rate = None
-        if not recipe.from_scratch and recipe.head_epochs:
-            head_accuracy = fit_head(self.model, self.train, self.validation, recipe, self.reporter)
-            self.reporter.say(f"head on the frozen backbone: validation accuracy {head_accuracy:.1%}")
-        if recipe.learning_rate == AUTO:
-            tested = find_rate(self.model, recipe, self.train, self.reporter)
-            tested.save(self.run.path / RATES)
-            peak_rate = tested.best
-            self.reporter.say(f"learning rate: {peak_rate:.2g} (see {self.run.path / RATES})")
-        return State(head_accuracy=head_accuracy, peak_rate=peak_rate)
-
-    def _keep(self, state: State) -> None:
-        """Called while the network has the weights that ``state`` was validated with."""
-        if state.best_epoch == state.epoch:
-            save_weights(self.model, self.run.weights_path)
-
-    def _save(self, fitting: Fitting, state: State) -> None:
-        save_checkpoint(self.checkpoints, self.model, fitting.optimizer.state, state)
-        write_text(self.run.path / HISTORY, _csv([asdict(epoch) for epoch in state.history]))
-
-    def _finish(self, state: State) -> None:
-        """Measure the best weights on photos they have not seen, and fill the run folder."""
-        load_weights(self.model, self.run.weights_path)
-        size = self.run.config.architecture.image_size
-        splits = held_out_photos(self.dataset, self.validation, size, self.reporter, self.settings.cache)
-        report_skipped(splits["test"].skipped if "test" in splits else (), self.reporter)
-        metrics = finish_run(self.run, self.model, state, splits, self.reporter, self.settings.explain)
-        self.reporter.say(_result(metrics, "test" if "test" in splits else "validation", self.run.path))
-
-
-def report_skipped(skipped: Sequence[Skipped], reporter: Reporter) -> None:
-    """Name the photos that are left out, up to `NAMED_SKIPS`, and count the rest."""
-    for skip in skipped[:NAMED_SKIPS]:
-        reason = skip.reason if str(skip.path) in skip.reason else f"{skip.path}: {skip.reason}"
-        reporter.say(f"left out: {reason}")
-    if len(skipped) > NAMED_SKIPS:
-        rest = [str(skip.path.name) for skip in skipped[NAMED_SKIPS:]]
-        reporter.say(f"left out: {len(rest)} more ({shortened(rest, 3)})")
-
-
-def _result(metrics: Metrics, split: str, out: Path) -> str:
-    return (
-        f"{split}: {metrics.top1:.1%} of {metrics.photos} photos right (top-5 {metrics.top5:.1%}); the run is in {out}"
-    )
-
-
-def _csv(rows: Iterable[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    rows = list(rows)
-    if rows:
-        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return text.getvalue()

@@ -23,6 +23,7 @@ from edgewise.train.backbones import BACKBONES, INCEPTION_RESNET_V2, Backbone
 from edgewise.train.framework import keras
 from edgewise.train.hdf5 import find_dataset, opened, read_arrays, read_dataset, write_arrays
 from edgewise.train.network import build, residual_scale
+from edgewise.train.stages import points_in
 
 IMAGENET_URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
 """Where Keras fetches the weights of its applications."""
@@ -149,9 +150,10 @@ def load_official(model: Any, path: Path) -> None:
 
 def _official_order(model: Any) -> tuple[str, ...]:
     """Names of all layers with weights of the full network, in Keras' order; the classifier is the last."""
-    if model.name == INCEPTION_RESNET_V2:
+    names = [layer.name for layer in model.layers if layer.weights]
+    # Building the whole network takes seconds: only where blocks of it were left out.
+    if model.name == INCEPTION_RESNET_V2 and points_in(model) != BACKBONES[model.name].points:
         return _all_of_inception_resnet_v2()
-    names = (layer.name for layer in model.layers if layer.weights)
     return (*(name for name in names if name != CLASSIFIER), CLASSIFIER)
 
 

@@ -1,0 +1,124 @@
+"""Measure what each part of the training recipe earns: test accuracy with it and without it, for several seeds.
+
+    python benchmarks/ablate_training.py PHOTOS --weights WEIGHTS.h5 --share 3 --out ablation.json
+
+PHOTOS has train, validation and test folders of class folders. Every third training photo (``--share 3``) is used, so
+that a run takes minutes. Without ``--weights`` all variants begin from scratch, on a network of one block per stage.
+With it, ``plain`` is the notebook recipe of ``compare_training.py``, for as many epochs. What is in the output file
+already is not measured again, so the script can be stopped and gone on with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from compare_training import Turns, plain
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "bfloat16": {"precision": "bfloat16"},
+    "photos not varied": {"augmentation": {"flip": False, "zoom": 0.0, "light": 0.0}},
+    "no clipping": {"clip_norm": 0.0},
+    "label smoothing 0.1": {"label_smoothing": 0.1},
+    "mixup 0.2": {"mixup": 0.2},
+    "averaged weights 0.98": {"ema": 0.98},
+    "layer decay 0.9": {"layer_decay": 0.9},
+}
+"""Changes of one part each."""
+
+SCRATCH_BLOCKS = (1, 1, 1)
+
+
+def edgewise(photos: Path, variant: str, options: argparse.Namespace) -> float:
+    """Test accuracy of one variant."""
+    from edgewise.spec.progress import Silent
+    from edgewise.train.augmentation import Augmentation
+    from edgewise.train.recipe import Recipe
+    from edgewise.train.trainer import Plan, train
+
+    changes = dict(VARIANTS[variant])
+    if "augmentation" in changes:
+        changes["augmentation"] = Augmentation(**changes["augmentation"])
+    changes.setdefault("precision", "float32")
+    weights = str(options.weights) if options.weights else "none"
+    recipe = Recipe(
+        weights=weights, epochs=options.epochs, head_epochs=options.head_epochs, seed=options.seed,
+        patience=options.epochs, **changes,
+    )  # fmt: skip
+    plan = Plan(recipe, options.image_size, None if options.weights else SCRATCH_BLOCKS)
+    with tempfile.TemporaryDirectory() as folder:
+        run = train(photos, Path(folder, "run"), plan, overwrite=False, reporter=Silent())
+        return float(json.loads((run.path / "metrics.json").read_text())["top1"])
+
+
+def notebook(photos: Path, options: argparse.Namespace) -> float:
+    """Test accuracy of the notebook recipe."""
+    import tf_keras
+
+    tf_keras.utils.set_random_seed(options.seed)
+    with tempfile.NamedTemporaryFile("w") as never_stopped:
+        turns = Turns(Path(never_stopped.name))
+        result = plain(turns, photos, options.weights, options.image_size, 32, options.head_epochs, options.epochs)
+    return float(result["test"])
+
+
+def share_of(photos: Path, share: int, folder: Path) -> Path:
+    """A folder of links to every ``share``-th training photo of each class, and all others."""
+    for split in ("train", "validation", "test"):
+        for group in sorted((photos / split).iterdir()):
+            target = folder / split / group.name
+            target.mkdir(parents=True)
+            for photo in sorted(group.iterdir())[:: share if split == "train" else 1]:
+                os.symlink(photo.resolve(), target / photo.name)
+    return folder
+
+
+def main() -> None:
+    """Measure what is not measured yet, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--image-size", type=int, default=75)
+    parser.add_argument("--head-epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--share", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("ablation.json"))
+    parser.add_argument("--variant", help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.variant:
+        one = notebook if options.variant == "plain" else lambda *case: edgewise(case[0], options.variant, case[1])
+        sys.stdout.write(f"{one(options.photos, options)}\n")
+        return
+    results: dict[str, dict[str, float]] = json.loads(options.out.read_text()) if options.out.exists() else {}
+    names = [*(["plain"] if options.weights else []), *VARIANTS]
+    with tempfile.TemporaryDirectory() as folder:
+        words = [sys.argv[0], str(share_of(options.photos, options.share, Path(folder))), *sys.argv[2:]]
+        # All variants of a seed before the next seed, so that what there is can be compared at any time.
+        for seed in range(options.seeds):
+            for name in names:
+                if str(seed) in results.setdefault(name, {}):
+                    continue
+                begin = time.monotonic()
+                command = [sys.executable, *words, "--variant", name, "--seed", str(seed)]
+                printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+                results[name][str(seed)] = float(printed.splitlines()[-1])
+                options.out.write_text(json.dumps(results, indent=1) + "\n")
+                sys.stderr.write(f"{name}, seed {seed}: {printed.strip()} ({time.monotonic() - begin:.0f} s)\n")
+    for name, found in results.items():
+        values = [100 * value for value in found.values()]
+        sys.stdout.write(f"{name:22} {statistics.mean(values):5.1f}% ({min(values):.1f} to {max(values):.1f})\n")
+
+
+if __name__ == "__main__":
+    main()
