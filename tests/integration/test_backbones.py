@@ -33,6 +33,9 @@ from edgewise.train.weights import load_initial, load_weights, save_weights
 
 applications = keras.applications
 
+ROUNDING = 5e-4
+"""What probabilities of random weights, which exaggerate, may differ by when the same sums are taken in another order."""
+
 ORIGINALS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "inception_v3": (applications.InceptionV3, applications.inception_v3.preprocess_input),
     "mobilenet_v2": (applications.MobileNetV2, applications.mobilenet_v2.preprocess_input),
@@ -190,12 +193,12 @@ def test_the_folded_network_and_its_onnx_file_answer_as_it_does(case: Case) -> N
     assert np.ptp(expected, axis=0).max() > 0.3  # the answers depend on the picture
     assert not normalization_layers(folded)
     got = np.asarray(folded(case.pixels.astype(np.float32), training=False))
-    np.testing.assert_allclose(got, expected, atol=1e-4)
+    np.testing.assert_allclose(got, expected, atol=ROUNDING)
     assert writable(folded)
     content = onnx_fp32(folded)
     onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    np.testing.assert_allclose(session.run(None, {"pixels": case.pixels})[0], expected, atol=1e-4)
+    np.testing.assert_allclose(session.run(None, {"pixels": case.pixels})[0], expected, atol=ROUNDING)
 
 
 def test_only_what_is_exact_at_the_border_is_folded_into_the_first_convolution(case: Case) -> None:
@@ -206,7 +209,7 @@ def test_only_what_is_exact_at_the_border_is_folded_into_the_first_convolution(c
 
 def test_tflite_files(mobile: Case) -> None:
     interpreter = opened(tflite_fp32(mobile.folded))
-    np.testing.assert_allclose(run(interpreter, mobile.pixels), mobile.answers, atol=1e-4)
+    np.testing.assert_allclose(run(interpreter, mobile.pixels), mobile.answers, atol=ROUNDING)
     int8 = opened(tflite_int8(mobile.folded, photos(20, 64, seed=9)))
     floats = [t["index"] for t in int8.get_tensor_details() if t["dtype"] is np.float32]
     assert floats == [int8.get_output_details()[0]["index"]]

@@ -28,7 +28,7 @@ def fail(kind: type[EdgewiseError], *parts: str) -> None:
 
 
 def test_the_tree_has_one_root_and_is_the_one_that_the_module_draws() -> None:
-    assert len(EVERY) == 10
+    assert len(EVERY) == 11
     assert issubclass(PhotoError, InputError)
     assert issubclass(DataError, InputError)
     assert all(kind.__name__ in (errors.__doc__ or "") for kind in EVERY)

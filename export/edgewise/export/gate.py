@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
+from edgewise.benchmarks.statistics import share
+from edgewise.export.variants import FLOAT_SCHEMES
 from edgewise.runtime.backends import Backend
 from edgewise.spec import Accuracy, Parity, Scheme
+from edgewise.spec.files import path_text
 from edgewise.spec.progress import Reporter
-from edgewise.train.pixels import Pixels
+from edgewise.train.pixels import Images, Pixels
 
 MIN_AGREEMENT = 0.995
 """Smallest share of equal top-1 answers of a float file and the network."""
+
+WORST = 5
+"""Photos that a verdict names."""
 
 BATCH = 16
 
@@ -28,12 +36,25 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
+class WorstPhoto:
+    """A photo on which a file and its network differ."""
+
+    path: str
+    difference: float  # largest of its probabilities, 0-1
+    answer: int  # of the file, a class index
+    expected: int  # of the network
+
+
+@dataclass(frozen=True)
 class Verdict:
     """How a file did."""
 
     accuracy: Accuracy
     parity: Parity
     refusal: str | None  # why it may not be used; None: it may
+    accuracy_interval: tuple[float, float] = (0.0, 1.0)  # of top-1: exact, 95%
+    drop_interval: tuple[float, float] = (-100.0, 100.0)  # of `drop`: exact, paired, 95%
+    worst: tuple[WorstPhoto, ...] = field(default=(), repr=False)  # those that differ most, the worst first
 
     @property
     def drop(self) -> float:
@@ -42,8 +63,9 @@ class Verdict:
 
     def line(self) -> str:
         """One line for a person."""
+        low, high = self.drop_interval
         return (
-            f"top-1 {self.accuracy.top1:.2%} (Keras {self.parity.reference_top1:.2%}), "
+            f"top-1 {self.accuracy.top1:.2%}, {self.drop:+.2f} points below Keras (95%: {low:+.2f} to {high:+.2f}), "
             f"agreement {self.parity.agreement:.2%}, largest probability difference {self.parity.max_difference:.4f}, "
             f"on {self.parity.photos} {self.accuracy.split} photos"
         )
@@ -63,13 +85,18 @@ def judge(
         reporter: is told about the progress.
         name: of the file, for the progress.
     """
-    images = held_out.pixels.images
+    with reporter.task(f"proving {name}", len(held_out.pixels.images)) as step:
+        probabilities = answers_of(backend, held_out.pixels.images, step)
+    return compare(probabilities, held_out, scheme, max_drop)
+
+
+def answers_of(backend: Backend, images: Images, step: Callable[[int], None] = lambda _: None) -> NDArray[np.float32]:
+    """The probabilities ``(n, classes)`` of a file for photos."""
     results = []
-    with reporter.task(f"proving {name}", len(images)) as step:
-        for start in range(0, len(images), BATCH):
-            results.append(backend.run(images[start : start + BATCH]))
-            step(len(results[-1]))
-    return compare(np.concatenate(results), held_out, scheme, max_drop)
+    for start in range(0, len(images), BATCH):
+        results.append(backend.run(images[start : start + BATCH]))
+        step(len(results[-1]))
+    return np.concatenate(results)
 
 
 def compare(probabilities: NDArray[np.float32], held_out: HeldOut, scheme: Scheme, max_drop: float) -> Verdict:
@@ -85,19 +112,54 @@ def compare(probabilities: NDArray[np.float32], held_out: HeldOut, scheme: Schem
         mean_difference=float(difference.mean()),
         photos=len(truth),
     )
-    accuracy = Accuracy(top1=float((answers == truth).mean()), photos=len(truth), split=held_out.split)
-    verdict = Verdict(accuracy, parity, None)
-    return Verdict(accuracy, parity, _refusal(probabilities, verdict, scheme, max_drop))
+    right = share(int((answers == truth).sum()), len(truth))
+    drop = 100 * (parity.reference_top1 - right.share)
+    return Verdict(
+        accuracy=Accuracy(top1=right.share, photos=len(truth), split=held_out.split),
+        parity=parity,
+        refusal=_refusal(probabilities, parity, drop, scheme, max_drop),
+        accuracy_interval=(right.low, right.high),
+        drop_interval=paired_interval(expected == truth, answers == truth),
+        worst=tuple(
+            WorstPhoto(
+                path_text(held_out.pixels.examples[n].path), float(difference[n].max()), int(answers[n]),
+                int(expected[n]),
+            )
+            for n in np.argsort(-difference.max(axis=1), kind="stable")[:WORST]
+        ),
+    )  # fmt: skip
 
 
-def _refusal(probabilities: NDArray[np.float32], verdict: Verdict, scheme: Scheme, max_drop: float) -> str | None:
+def paired_interval(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> tuple[float, float]:
+    """The 95% interval of how many percentage points fewer answers are right, both of the same photos.
+
+    Only photos on which the two differ say anything: of those, the share that was lost is a binomial one, with its
+    exact interval (Clopper and Pearson, Biometrika 26, 1934), as in McNemar's exact test.
+
+    Args:
+        before: (n,) whether the network is right.
+        after: (n,) whether the file is right.
+    """
+    lost, changed = int((before & ~after).sum()), int((before != after).sum())
+    if not changed:
+        # No change among n photos: the rule of three, on either side.
+        edge = 100 * (1 - 0.025 ** (1 / len(before)))
+        return -edge, edge
+    found = binomtest(lost, changed).proportion_ci(0.95, "exact")
+    scale = 100 * changed / len(before)
+    return (2 * float(found.low) - 1) * scale, (2 * float(found.high) - 1) * scale
+
+
+def _refusal(
+    probabilities: NDArray[np.float32], parity: Parity, drop: float, scheme: Scheme, max_drop: float
+) -> str | None:
     if not np.isfinite(probabilities).all():
         return "some of its probabilities are not numbers"
-    if scheme is Scheme.FP32 and verdict.parity.agreement < MIN_AGREEMENT:
-        return (
-            f"it agrees with the network on {verdict.parity.agreement:.2%} of the photos; at least {MIN_AGREEMENT:.1%}"
-        )
+    if scheme in FLOAT_SCHEMES:
+        if parity.agreement < MIN_AGREEMENT:
+            return f"it agrees with the network on {parity.agreement:.2%} of the photos; at least {MIN_AGREEMENT:.1%}"
+        return None
     # A hair's breadth for the rounding of shares, so that a drop of exactly max_drop passes.
-    if scheme is not Scheme.FP32 and verdict.drop > max_drop + 1e-9:
-        return f"its top-1 is {verdict.drop:.2f} points below the network's; at most {max_drop:g} (--max-drop)"
+    if drop > max_drop + 1e-9:
+        return f"its top-1 is {drop:.2f} points below the network's; at most {max_drop:g} (--max-drop)"
     return None

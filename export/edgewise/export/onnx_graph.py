@@ -1,250 +1,205 @@
-"""A Keras network of plain layers, written as an ONNX graph layer by layer.
+"""A network written as an ONNX graph, step by step, in floats or with quantize-dequantize pairs (QDQ).
 
-A general converter takes the traced TensorFlow graph apart and spends most of its time on undoing what tracing did:
-transposing every convolution to ONNX' channels-first layout and back, and optimizing the transposes away. Written from
-the layers, the graph is in that layout from the start.
+The pixels are brought into ONNX' channels-first layout once, in front; nothing is transposed after that.
 
-Source: the operator specifications of ONNX, https://onnx.ai/onnx/operators/, operator set 17.
+Source: the operator specifications of ONNX, https://onnx.ai/onnx/operators/, operator set 17 (21 for 16-bit integers).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgewise.export.onnx_numbers import Numbers
+from edgewise.export.plain import Activation, Network, Operator, Step, pads
+from edgewise.export.quantization import Numerics
 from edgewise.spec import ExtraMissingError
-from edgewise.train.graph import sources
 
 try:
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import TensorProto, helper
 except ModuleNotFoundError as error:
     raise ExtraMissingError("export", error.name or "onnx") from error
 
-OPSET = 17
-"""ONNX operator set of exported files: new enough for per-channel QDQ, old enough for the runtimes on boards."""
+OPSET, OPSET_16_BITS = 17, 21
+"""ONNX operator sets of exported files: new enough for per-channel QDQ, old enough for the runtimes on boards; 16-bit
+integers need the newer one."""
 
-IR_VERSION = 8
-"""ONNX file format version that belongs to this operator set."""
-
-Floats = NDArray[np.float32]
+IR_VERSION, IR_VERSION_16_BITS = 8, 10
+"""ONNX file format versions that belong to the operator sets."""
 
 INPUT, OUTPUT = "pixels", "probabilities"
 """Names of the input and the output in ONNX files."""
 
-FLOAT_PIXELS = "pixels_float"
-"""The pixels as the network takes them: float32, channels first."""
+FLOAT32 = Numerics()
 
 
-def writable(network: Any) -> bool:
-    """Whether `onnx_graph` knows every layer of a Keras network."""
-    return all(map(_known, network.layers))
-
-
-def onnx_graph(network: Any) -> Any:
-    """Write a Keras network as ONNX.
+def onnx_graph(network: Network, numerics: Numerics = FLOAT32, *, watched: Sequence[str] = ()) -> Any:
+    """Write a network as ONNX.
 
     Args:
-        network: a ``keras.Model`` from ``(batch, height, width, 3)`` raw pixels 0-255 to ``(batch, classes)``
-            probabilities, for which `writable` is true.
+        network: what to write.
+        numerics: in which numbers.
+        watched: names of steps whose outputs the graph gives too, channels first, after the probabilities.
 
     Returns:
-        An ``onnx.ModelProto`` from uint8 ``(batch, height, width, 3)`` to float32 ``(batch, classes)``, with any batch
+        An ``onnx.ModelProto`` from uint8 ``(batch, rows, columns, 3)`` to float32 ``(batch, classes)``, with any batch
         size.
     """
-    return _Writer(network).model()
+    return _Writer(network, numerics).model(watched)
 
 
 class _Writer:
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: Network, numerics: Numerics) -> None:
         self._network = network
-        self._nodes: list[Any] = []
-        self._weights: list[Any] = []
-        self._names: dict[str, str] = {}  # Keras layer -> ONNX tensor
+        self._numbers = Numbers(network, numerics)
 
-    def model(self) -> Any:
-        _, height, width, channels = self._network.input_shape
-        self._node("Cast", [INPUT], "pixels_cast", to=TensorProto.FLOAT)
-        self._node("Transpose", ["pixels_cast"], FLOAT_PIXELS, perm=[0, 3, 1, 2])
-        for layer in self._network.layers:
-            self._names[layer.name] = _WRITERS[type(layer).__name__](self, layer)
-        self._nodes[-1].output[0] = OUTPUT
+    def model(self, watched: Sequence[str]) -> Any:
+        for step in self._network.steps:
+            _WRITERS[step.operator](self, step)
+        numbers, (*shape, channels) = self._numbers, self._network.input.shape
+        numbers.finish(self._network.output, OUTPUT)
+        rows = ["batch", *shape, channels]
+        outputs = [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", self._network.output.channels])]
+        outputs += [helper.make_tensor_value_info(numbers.watch(name), TensorProto.FLOAT, None) for name in watched]
         graph = helper.make_graph(
-            self._nodes, self._network.name,
-            [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["batch", height, width, channels])],
-            [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", self._network.output_shape[-1]])],
-            self._weights,
+            numbers.nodes, self._network.name,
+            [helper.make_tensor_value_info(INPUT, TensorProto.UINT8, rows)], outputs, numbers.constants,
         )  # fmt: skip
+        wide = numbers.bits == 16
         return helper.make_model(
-            graph, producer_name="edgewise", ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
-        )
-
-    def inputs(self, layer: Any) -> list[str]:
-        return [self._names[source.name] for source in sources(layer)]
-
-    def entrance(self, _: Any) -> str:
-        return FLOAT_PIXELS
-
-    def same(self, layer: Any) -> str:
-        """Of layers that do nothing outside of training."""
-        return self.inputs(layer)[0]
-
-    def convolution(self, layer: Any) -> str:
-        kernel, *bias = layer.get_weights()
-        return self._convolved(layer, kernel.transpose(3, 2, 0, 1), bias, layer.groups)
-
-    def depthwise_convolution(self, layer: Any) -> str:
-        kernel, *bias = layer.get_weights()
-        rows, columns, channels, _ = kernel.shape
-        # One group per channel; the filters of a channel follow each other in both worlds.
-        filters = kernel.transpose(2, 3, 0, 1).reshape(-1, 1, rows, columns)
-        return self._convolved(layer, filters, bias, channels)
-
-    def _convolved(self, layer: Any, kernel: Floats, bias: list[Floats], groups: int) -> str:
-        inputs = [*self.inputs(layer), self._weight(f"{layer.name}_kernel", kernel)]
-        inputs += [self._weight(f"{layer.name}_bias", array) for array in bias]
-        output = self._node(
-            "Conv", inputs, layer.name, kernel_shape=layer.kernel_size, strides=layer.strides,
-            dilations=layer.dilation_rate, group=groups, pads=_pads(layer, layer.kernel_size),
+            graph, producer_name="edgewise", ir_version=IR_VERSION_16_BITS if wide else IR_VERSION,
+            opset_imports=[helper.make_opsetid("", OPSET_16_BITS if wide else OPSET)],
         )  # fmt: skip
-        return self._activated(layer, output)
 
-    def pooling(self, layer: Any) -> str:
+    def entrance(self, step: Step) -> None:
+        numbers = self._numbers
+        # The integers that come in are the quantized tensor itself: its scale is 1 and its zero point 0.
+        if numbers.takes_pixels_as_they_are:
+            name = numbers.node("Transpose", [INPUT], f"{step.name}_first", perm=[0, 3, 1, 2])
+            numbers.integers(step.name, name)
+            return
+        name = numbers.node("Cast", [INPUT], f"{step.name}_float", to=numbers.float_type)
+        numbers.give(step, numbers.node("Transpose", [name], f"{step.name}_first", perm=[0, 3, 1, 2]))
+
+    def convolution(self, step: Step) -> None:
+        assert step.kernel is not None
+        assert step.window is not None
+        if step.operator is Operator.DEPTHWISE:
+            # One group per channel; the filters of a channel follow each other in both worlds.
+            rows, columns, channels, _ = step.kernel.shape
+            groups = channels
+
+            def layout(kernel: NDArray[Any]) -> NDArray[Any]:
+                return kernel.transpose(2, 3, 0, 1).reshape(-1, 1, rows, columns)
+        else:
+            groups = 1
+
+            def layout(kernel: NDArray[Any]) -> NDArray[Any]:
+                return kernel.transpose(3, 2, 0, 1)
+
+        before = self._network.by_name[step.inputs[0]]
+        self._weighted(
+            step, "Conv", layout, axis=0, kernel_shape=step.window.size, strides=step.window.strides,
+            dilations=step.window.dilation, group=groups, pads=pads(before.shape, step.window),
+        )  # fmt: skip
+
+    def dense(self, step: Step) -> None:
+        self._weighted(step, "Gemm", lambda kernel: kernel, axis=1)
+
+    def _weighted(self, step: Step, operator: str, layout: Callable[..., Any], axis: int, **options: Any) -> None:
+        numbers = self._numbers
+        inputs = [numbers.take(step, step.inputs[0]), *numbers.weights(step, layout, axis)]
+        name = numbers.node(operator, inputs, f"{step.name}_{operator.lower()}", **options)
+        numbers.give(step, self._activated(step, name))
+
+    def pool(self, step: Step) -> None:
         # An average leaves out what lies outside of the picture in both worlds: count_include_pad is 0 by default.
-        kind = "MaxPool" if type(layer).__name__ == "MaxPooling2D" else "AveragePool"
-        pads = _pads(layer, layer.pool_size)
-        return self._node(
-            kind, self.inputs(layer), layer.name, kernel_shape=layer.pool_size, strides=layer.strides, pads=pads
-        )
+        assert step.window is not None
+        before = self._network.by_name[step.inputs[0]]
+        self._plain(
+            step, "MaxPool" if step.operator is Operator.MAX_POOL else "AveragePool", kernel_shape=step.window.size,
+            strides=step.window.strides, pads=pads(before.shape, step.window),
+        )  # fmt: skip
 
-    def global_average(self, layer: Any) -> str:
-        if layer.keepdims:
-            return self._node("GlobalAveragePool", self.inputs(layer), layer.name)
-        pooled = self._node("GlobalAveragePool", self.inputs(layer), f"{layer.name}_mean")
-        return self._node("Flatten", [pooled], layer.name)
+    def mean(self, step: Step) -> None:
+        numbers = self._numbers
+        name = numbers.node("GlobalAveragePool", [numbers.take(step, step.inputs[0])], f"{step.name}_mean")
+        if len(step.shape) == 1:
+            name = numbers.node("Flatten", [name], f"{step.name}_flat")
+        numbers.give(step, name)
 
-    def picture_of_one_pixel(self, layer: Any) -> str:
-        shape = self._weight(f"{layer.name}_shape", np.array([0, -1, 1, 1], np.int64))
-        return self._node("Reshape", [*self.inputs(layer), shape], layer.name)
+    def reshape(self, step: Step) -> None:
+        shape = self._numbers.constant(f"{step.name}_shape", np.array([0, -1, 1, 1], np.int64))
+        self._plain(step, "Reshape", shape)
 
-    def padding(self, layer: Any) -> str:
-        (top, bottom), (left, right) = layer.padding
-        pads = self._weight(f"{layer.name}_pads", np.array([0, 0, top, left, 0, 0, bottom, right], np.int64))
-        return self._node("Pad", [*self.inputs(layer), pads], layer.name)
+    def padding(self, step: Step) -> None:
+        top, bottom, left, right = step.padding
+        amounts = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
+        self._plain(step, "Pad", self._numbers.constant(f"{step.name}_pads", amounts))
 
-    def rescaling(self, layer: Any) -> str:
-        name = self.inputs(layer)[0]
-        for operator, value, nothing in (("Mul", layer.scale, 1), ("Add", layer.offset, 0)):
-            array = np.asarray(value, np.float32).reshape(-1, 1, 1)
-            if (array != nothing).any():
-                weight = self._weight(f"{layer.name}_{operator.lower()}_by", array)
-                name = self._node(operator, [name, weight], f"{layer.name}_{operator.lower()}")
-        return name
+    def scaling(self, step: Step) -> None:
+        numbers = self._numbers
+        name = numbers.take(step, step.inputs[0])
+        for operator, values, nothing in (("Mul", step.kernel, 1), ("Add", step.bias, 0)):
+            assert values is not None
+            if (values != nothing).any():
+                shape = (-1, 1, 1) if len(step.shape) == 3 else (-1,)
+                by = numbers.floats(f"{step.name}_{operator.lower()}_by", values.reshape(shape))
+                name = numbers.node(operator, [name, by], f"{step.name}_{operator.lower()}")
+        numbers.give(step, name)
 
-    def rectification(self, layer: Any) -> str:
-        if layer.max_value is None:
-            return self._node("Relu", self.inputs(layer), layer.name)
-        bounds = [
-            self._weight(f"{layer.name}_{end}", np.array(value, np.float32))
-            for end, value in (("min", 0), ("max", layer.max_value))
-        ]
-        return self._node("Clip", [*self.inputs(layer), *bounds], layer.name)
+    def addition(self, step: Step) -> None:
+        numbers = self._numbers
+        inputs = [numbers.take(step, name) for name in step.inputs]
+        numbers.give(step, self._activated(step, numbers.node("Add", inputs, f"{step.name}_sum")))
 
-    def multiplication(self, layer: Any) -> str:
-        return self._node("Mul", self.inputs(layer), layer.name)
+    def multiplication(self, step: Step) -> None:
+        self._plain(step, "Mul")
 
-    def concatenation(self, layer: Any) -> str:
-        return self._node("Concat", self.inputs(layer), layer.name, axis=1)
+    def concatenation(self, step: Step) -> None:
+        self._plain(step, "Concat", axis=1)
 
-    def addition(self, layer: Any) -> str:
-        return self._node("Add", self.inputs(layer), layer.name)
+    def softmax(self, step: Step) -> None:
+        self._plain(step, "Softmax", axis=-1)
 
-    def activation(self, layer: Any) -> str:
-        return self._activated(layer, self.inputs(layer)[0])
+    def activation(self, step: Step) -> None:
+        numbers = self._numbers
+        numbers.give(step, self._activated(step, numbers.take(step, step.inputs[0])))
 
-    def dense(self, layer: Any) -> str:
-        kernel, bias = layer.get_weights()
-        weights = [self._weight(f"{layer.name}_kernel", kernel), self._weight(f"{layer.name}_bias", bias)]
-        return self._activated(layer, self._node("Gemm", [*self.inputs(layer), *weights], layer.name))
+    def _plain(self, step: Step, operator: str, *more: str, **options: Any) -> None:
+        numbers = self._numbers
+        inputs = [numbers.take(step, name) for name in step.inputs]
+        numbers.give(step, numbers.node(operator, [*inputs, *more], f"{step.name}_{operator.lower()}", **options))
 
-    def _activated(self, layer: Any, name: str) -> str:
-        activation = _activation(layer)
-        operator = _ACTIVATIONS[activation]
-        if operator is None:
+    def _activated(self, step: Step, name: str) -> str:
+        numbers, kind = self._numbers, step.activation
+        if kind is Activation.LINEAR:
             return name
-        options = {"axis": 1} if operator == "Softmax" else {}
-        output = self._node(operator, [name], f"{layer.name}_{operator.lower()}", **options)
-        if activation == "swish":  # x * sigmoid(x)
-            return self._node("Mul", [name, output], f"{layer.name}_swish")
-        return output
-
-    def _node(self, operator: str, inputs: list[str], name: str, **attributes: Any) -> str:
-        self._nodes.append(helper.make_node(operator, inputs, [name], name, **attributes))
-        return name
-
-    def _weight(self, name: str, array: NDArray[Any]) -> str:
-        self._weights.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
+        if kind is Activation.RELU6:
+            bounds = [numbers.floats(f"{step.name}_{end}", np.array(end, np.float32)) for end in (0, 6)]
+            return numbers.node("Clip", [name, *bounds], f"{step.name}_clip")
+        operator = {Activation.RELU: "Relu", Activation.HARD_SWISH: "HardSwish"}.get(kind, "Sigmoid")
+        output = numbers.node(operator, [name], f"{step.name}_{operator.lower()}")
+        return numbers.node("Mul", [name, output], f"{step.name}_swish") if kind is Activation.SWISH else output
 
 
-def _known(layer: Any) -> bool:
-    kind = type(layer).__name__
-    if kind not in _WRITERS or _activation(layer) not in _ACTIVATIONS or len(layer.inbound_nodes) != 1:
-        return False
-    return _CONDITIONS.get(kind, _always)(layer)
-
-
-def _always(_: Any) -> bool:
-    return True
-
-
-def _is_plain_rectification(layer: Any) -> bool:
-    return not layer.negative_slope and not layer.threshold
-
-
-def _makes_one_pixel(layer: Any) -> bool:
-    """From ``(batch, channels)`` to ``(batch, 1, 1, channels)``: no value changes its place in ONNX' layout."""
-    return len(layer.input_shape) == 2 and layer.output_shape[1:3] == (1, 1)
-
-
-def _activation(layer: Any) -> str:
-    return getattr(getattr(layer, "activation", None), "__name__", "linear")
-
-
-def _pads(layer: Any, window: tuple[int, int]) -> list[int]:
-    """Rows above, columns left, rows below, columns right; TensorFlow puts the odd one at the end."""
-    if layer.padding == "valid":
-        return [0, 0, 0, 0]
-    totals = []
-    for size, length, stride in zip(layer.input_shape[1:3], window, layer.strides, strict=True):
-        steps = -(-size // stride)
-        totals.append(max((steps - 1) * stride + length - size, 0))
-    begin = [total // 2 for total in totals]
-    return begin + [total - first for total, first in zip(totals, begin, strict=True)]
-
-
-_ACTIVATIONS = {"linear": None, "relu": "Relu", "softmax": "Softmax", "sigmoid": "Sigmoid", "swish": "Sigmoid"}
-
-_WRITERS: dict[str, Callable[[_Writer, Any], str]] = {
-    "InputLayer": _Writer.entrance,
-    "Conv2D": _Writer.convolution,
-    "DepthwiseConv2D": _Writer.depthwise_convolution,
-    "Activation": _Writer.activation,
-    "ReLU": _Writer.rectification,
-    "ZeroPadding2D": _Writer.padding,
-    "Rescaling": _Writer.rescaling,
-    "Reshape": _Writer.picture_of_one_pixel,
-    "Multiply": _Writer.multiplication,
-    "MaxPooling2D": _Writer.pooling,
-    "AveragePooling2D": _Writer.pooling,
-    "GlobalAveragePooling2D": _Writer.global_average,
-    "Concatenate": _Writer.concatenation,
-    "Add": _Writer.addition,
-    "Dropout": _Writer.same,
-    "Dense": _Writer.dense,
+_WRITERS: dict[Operator, Callable[[_Writer, Step], None]] = {
+    Operator.INPUT: _Writer.entrance,
+    Operator.CONVOLUTION: _Writer.convolution,
+    Operator.DEPTHWISE: _Writer.convolution,
+    Operator.DENSE: _Writer.dense,
+    Operator.MAX_POOL: _Writer.pool,
+    Operator.AVERAGE_POOL: _Writer.pool,
+    Operator.MEAN: _Writer.mean,
+    Operator.CONCATENATION: _Writer.concatenation,
+    Operator.ADDITION: _Writer.addition,
+    Operator.MULTIPLICATION: _Writer.multiplication,
+    Operator.SCALING: _Writer.scaling,
+    Operator.PADDING: _Writer.padding,
+    Operator.ACTIVATION: _Writer.activation,
+    Operator.RESHAPE: _Writer.reshape,
+    Operator.SOFTMAX: _Writer.softmax,
 }
-
-_CONDITIONS: dict[str, Callable[[Any], bool]] = {"ReLU": _is_plain_rectification, "Reshape": _makes_one_pixel}
-"""What a layer of a known kind must be like to be written."""

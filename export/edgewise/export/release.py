@@ -1,66 +1,47 @@
-"""Export a run: convert, prove each file on held-out photos, and put what passes into a folder that checks itself."""
+"""Export a run: make files, prove each on held-out photos, and put what passes into a folder that checks itself."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
-import platform
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from edgewise.export.calibration import METHOD, typical
-from edgewise.export.conversion import onnx_fp32, onnx_int8, tflite_fp32, tflite_int8
-from edgewise.export.folding import fold
-from edgewise.export.gate import HeldOut, Verdict, judge
+from edgewise.export.compression import Compression
+from edgewise.export.conversion import convert
+from edgewise.export.gate import Verdict, answers_of, judge
+from edgewise.export.ladder import Attempt, attempts
+from edgewise.export.layer_errors import draw, layer_errors
 from edgewise.export.metadata import embed_onnx, embed_tflite
+from edgewise.export.preparation import Preparation
+from edgewise.export.provenance import manifest_of
+from edgewise.export.rows import Row, markdown, new_row, remarked
 from edgewise.export.shelf import Shelf
+from edgewise.export.variants import Variant
 from edgewise.runtime.backends import open_backend, usable_cores
 from edgewise.runtime.modelfile import read_model
-from edgewise.spec import Calibration, Format, GateError, InputError, InputSpec, Manifest, Scheme
-from edgewise.spec.progress import Lines, Reporter
-from edgewise.train.dataset import report_skipped
-from edgewise.train.pixels import Pixels, class_balanced, digest_of, load_pixels
-from edgewise.train.reference import KerasReference
-from edgewise.train.run import METRICS, Run
-from edgewise.train.temperature import TemperatureScaling, read_scaling
-
-CALIBRATION_PHOTOS = 300
-MIN_HELD_OUT, MAX_HELD_OUT = 200, 1000
-"""The gate takes all test photos up to the maximum, and validation photos too where they are fewer than the minimum."""
+from edgewise.spec import EdgewiseError, Format, GateError, InputError, Manifest, OutputError
+from edgewise.spec.files import sha256_file, write_bytes, write_text
+from edgewise.spec.progress import Reporter
+from edgewise.train.run import Run
+from edgewise.train.temperature import threshold_keeping
 
 EMBED: dict[Format, Callable[[bytes, Manifest], bytes]] = {Format.TFLITE: embed_tflite, Format.ONNX: embed_onnx}
 
+SAME = 0.01
+"""Largest difference of a probability up to which a file keeps the network's threshold for "unknown"."""
 
-@dataclass(frozen=True)
-class Variant:
-    """One file to make."""
-
-    format: Format
-    scheme: Scheme
-
-    def file_name(self, name: str) -> str:
-        """For example ``clothes-int8.tflite``."""
-        return f"{name}-{self.scheme.value}.{self.format.value}"
-
-
-@dataclass(frozen=True)
-class Exported:
-    """One file that was made, and how it did."""
-
-    variant: Variant
-    path: Path
-    bytes: int
-    sha256: str
-    verdict: Verdict
+TABLE = "release.md"
 
 
 @dataclass(frozen=True)
@@ -75,194 +56,224 @@ class Request:
     max_drop: float = 1.0  # percentage points of top-1 that a quantized file may lose
     overwrite: bool = False
     threads: int | None = None
-    jobs: int = 1  # formats made at the same time, each in a process with memory of its own
+    held_out: int | None = None  # photos at most for the gate; None: all
+    compression: Compression | None = None  # of all variants
 
     def __post_init__(self) -> None:
         if not self.name or self.name != os.path.basename(self.name) or not self.name.isprintable():
             raise InputError(f"--name {self.name!r}", "the first part of a file name, without folders")
 
 
-def export(request: Request, reporter: Reporter) -> tuple[Exported, ...]:
+@dataclass(frozen=True)
+class Refused:
+    """A file that there is not, and why."""
+
+    file: str
+    reason: str
+
+
+def export(request: Request, reporter: Reporter) -> tuple[Row, ...]:
     """Export variants of a run. Every file is proven on held-out photos before it gets its name.
 
     Args:
-        request: what to export.
+        request: what to export. Files that an earlier export made from the same network in the same way stay.
         reporter: is told about the progress.
 
     Returns:
-        The files that passed.
+        The files that were asked for and passed, those that were there already included.
 
     Raises:
-        GateError: a file did not pass; it is kept under a name with ``rejected``, and the others are complete.
-        OutputError: a file exists and may not be replaced, or cannot be written.
+        GateError: a file did not pass or could not be made; the others are complete.
+        OutputError: a file exists that was made from something else, or the folder cannot be written.
         DataError, ModelError: the run or its photos cannot be used.
-        ConversionError: a conversion tool failed.
     """
-    shelf = Shelf(request.out)
-    shelf.check_free([variant.file_name(request.name) for variant in request.variants], overwrite=request.overwrite)
-    formats = dict.fromkeys(variant.format for variant in request.variants)
-    parallel = request.jobs > 1 and len(formats) > 1
-    done = _make_in_children(request, formats) if parallel else _make(request, reporter)
-    passed = tuple(item for item in done if item.verdict.refusal is None)
-    shelf.publish(request.name, str(request.run.resolve()), [_index_row(item) for item in passed])
-    refused = [f"{item.path}: {item.verdict.refusal}" for item in done if item.verdict.refusal]
+    exporter = _Exporter(request, reporter)
+    passed, refused = exporter.make_all()
     if refused:
         raise GateError(
-            f"{len(refused)} of {len(done)} files did not pass the gate:\n  " + "\n  ".join(refused),
+            f"{len(refused)} of {len(request.variants)} files were not made:\n  "
+            + "\n  ".join(f"{each.file}: {each.reason}" for each in refused),
             do="train longer, or allow more with --max-drop",
         )
     return passed
 
 
-def _make(request: Request, reporter: Reporter) -> list[Exported]:
-    exporter, shelf = _Exporter(request, reporter), Shelf(request.out)
-    return [exporter.make(variant, shelf) for variant in request.variants]
-
-
-def _make_in_children(request: Request, formats: Iterable[Format]) -> list[Exported]:
-    """One process per format: their conversions share nothing but the network, and keep one core each busy."""
-    # Two processes that both take all cores wait for each other more than they compute.
-    threads = max((request.threads or usable_cores()) // request.jobs, 1)
-    parts = [
-        replace(request, threads=threads, variants=tuple(v for v in request.variants if v.format is f)) for f in formats
-    ]
-    with ProcessPoolExecutor(min(request.jobs, len(parts)), mp_context=get_context("spawn")) as pool:
-        return [item for made in pool.map(_make, parts, [Lines()] * len(parts)) for item in made]
-
-
-def variants(formats: Sequence[Format], schemes: Sequence[Scheme]) -> tuple[Variant, ...]:
-    """All combinations, in the order in which they share work."""
-    return tuple(dict.fromkeys(Variant(model_format, scheme) for model_format in formats for scheme in schemes))
-
-
 class _Exporter:
-    """Makes the variants of one run; what they share is made once."""
+    """Makes the variants of one run."""
 
     def __init__(self, request: Request, reporter: Reporter) -> None:
         self.request, self.reporter = request, reporter
         self.run = Run.open(request.run)
-        if not self.run.finished:
-            reporter.say(f"{request.run}: training has not come to its end; the best weights so far are exported")
-        self.reference = KerasReference(self.run, request.threads)
-
-    @cached_property
-    def network(self) -> Any:
-        return fold(self.reference.model)
-
-    @cached_property
-    def scaling(self) -> TemperatureScaling:
-        return read_scaling(self.run.path / METRICS)
-
-    @cached_property
-    def calibration(self) -> Pixels:
-        photos = self.run.photos("train", self.request.data)
-        chosen = class_balanced(photos, CALIBRATION_PHOTOS, self.run.config.recipe.seed)
-        pixels = self._load(chosen, "calibration photos")
-        return pixels.subset(typical(self.onnx_float, pixels.images[:], self.request.threads))
-
-    @cached_property
-    def held_out(self) -> HeldOut:
-        test = list(self.run.photos("test", self.request.data))
-        validation = [] if len(test) >= MIN_HELD_OUT else list(self.run.photos("validation", self.request.data))
-        split = "+".join(name for name, part in (("test", test), ("validation", validation)) if part)
-        chosen = class_balanced(test + validation, MAX_HELD_OUT, self.run.config.recipe.seed)
-        pixels = self._load(chosen, "held-out photos")
-        self.reporter.say(f"running the Keras network on {len(pixels.labels)} {split} photos")
-        return HeldOut(pixels, split, self.reference.run(pixels.images[:]))
-
-    @cached_property
-    def onnx_float(self) -> bytes:
-        return onnx_fp32(self.network)
-
-    def make(self, variant: Variant, shelf: Shelf) -> Exported:
-        name = variant.file_name(self.request.name)
-        held_out = self.held_out
-        self.reporter.say(f"making {name}")
-        begin = time.monotonic()
-        content = self._convert(variant)
-        manifest = self._manifest(variant, name)
-        embed = EMBED[variant.format]
-        with shelf.draft(name) as draft:
-            draft.write_bytes(embed(content, manifest))
-            backend = open_backend(read_model(draft), threads=self.request.threads)
-            verdict = judge(backend, held_out, variant.scheme, self.request.max_drop, self.reporter, name)
-        manifest = replace(manifest, accuracy=verdict.accuracy, parity=verdict.parity)
-        path = shelf.place(name, embed(content, manifest), rejected=verdict.refusal is not None)
-        model = read_model(path)
-        megabytes, seconds = len(model.content) / 1e6, time.monotonic() - begin
-        self.reporter.say(f"{path.name}: {megabytes:.1f} MB in {seconds:.0f} s, {verdict.line()}")
-        return Exported(variant, path, len(model.content), model.sha256, verdict)
-
-    def _convert(self, variant: Variant) -> bytes:
-        if variant.format is Format.TFLITE:
-            if variant.scheme is Scheme.FP32:
-                return tflite_fp32(self.network)
-            return tflite_int8(self.network, self.calibration.images[:])
-        if variant.scheme is Scheme.FP32:
-            return self.onnx_float
-        return onnx_int8(self.onnx_float, self.calibration.images[:])
-
-    def _manifest(self, variant: Variant, name: str) -> Manifest:
-        size = self.run.config.architecture.image_size
-        calibration = None
-        if variant.scheme is not Scheme.FP32:
-            examples = self.calibration.examples
-            calibration = Calibration(len(examples), digest_of(examples), METHOD)
-        return Manifest(
-            name=name.rpartition(".")[0],
-            labels=self.run.labels,
-            input=InputSpec(size, size),
-            scheme=variant.scheme,
-            temperature=self.scaling.temperature,
-            unknown_threshold=self.scaling.unknown_threshold,
-            calibration=calibration,
-            provenance=provenance(self.run),
+        self.shelf = Shelf(request.out)
+        self.threads = request.threads or usable_cores()
+        self.preparation = Preparation(
+            self.run, request.data, request.compression, request.held_out, request.threads, reporter
         )
 
-    def _load(self, examples: Sequence[Any], name: str) -> Pixels:
-        pixels = load_pixels(examples, self.run.config.architecture.image_size, name=name, reporter=self.reporter)
-        report_skipped(pixels.skipped, self.reporter)
-        return pixels
+    def make_all(self) -> tuple[tuple[Row, ...], tuple[Refused, ...]]:
+        there = self._there()
+        missing = [each for each in self.request.variants if self._name(each) not in there]
+        names = [self._name(each) for each in missing]
+        self.shelf.check_free(names, overwrite=self.request.overwrite)
+        for name in there:
+            self.reporter.say(f"{name} is there already")
+        if missing and not self.run.finished:
+            self.reporter.say(
+                f"{self.run.path}: training has not come to its end; the best weights so far are exported"
+            )
+        made: dict[str, Row] = dict(there)
+        refused: list[Refused] = []
+        for variant in missing:
+            outcome = self._make(variant)
+            if isinstance(outcome, Row):
+                made[outcome.file] = outcome
+            else:
+                refused.append(outcome)
+        rows = remarked(list(made.values()))
+        self.shelf.publish(self.request.name, str(self.run.path.resolve()), [row.to_data() for row in rows])
+        everything = [row for data in self.shelf.rows() if (row := Row.from_data(data))]
+        write_text(self.request.out / TABLE, markdown(everything, self.request.name))
+        return rows, tuple(refused)
+
+    def _there(self) -> dict[str, Row]:
+        """Files that an earlier export made in the very same way."""
+        if self.request.overwrite:
+            return {}
+        rows = {row.file: row for data in self.shelf.rows() if (row := Row.from_data(data))}
+        names = {self._name(each): self._made_from(each) for each in self.request.variants}
+        same = {name: rows[name] for name, origin in names.items() if name in rows and rows[name].made_from == origin}
+        return {name: row for name, row in same.items() if self.shelf.holds(name, row.sha256)}
+
+    def _name(self, variant: Variant) -> str:
+        return variant.file_name(self.request.name)
+
+    def _made_from(self, variant: Variant) -> str:
+        """A digest of what decides how a file turns out."""
+        decides = {
+            "weights": self.weights_digest,
+            "labels": self.run.labels,
+            "scaling": self.preparation.scaling.to_data(),
+            "variant": [variant.format.value, variant.scheme.value, str(variant.compression)],
+            "max_drop": self.request.max_drop,
+            "edgewise": version("edgewise"),
+        }
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def weights_digest(self) -> str:
+        """Of the file that the network is read from."""
+        return sha256_file(self.run.weights_path) if self.run.weights_path.is_file() else ""
+
+    def _make(self, variant: Variant) -> Row | Refused:
+        """One file, by the first attempt that passes; and what was tried."""
+        name, begin = self._name(variant), time.monotonic()
+        stage, tried = "preparing", list[dict[str, Any]]()
+        try:
+            with _tools_are_quiet():
+                for attempt in attempts(self.preparation, variant.scheme):
+                    started = time.monotonic()
+                    self.reporter.say(f"making {name}: {attempt.description}")
+                    stage = "writing"
+                    content = convert(attempt.network, attempt.numerics, variant.format)
+                    stage = "proving"
+                    manifest, verdict = self._prove(name, content, variant, attempt)
+                    tried.append(_tried(attempt, verdict, time.monotonic() - started))
+                    self.reporter.say(f"{name}: {verdict.line()}, after {tried[-1]['seconds']:.0f} s")
+                    if verdict.refusal is None:
+                        break
+                    self.reporter.say(f"{name}: {verdict.refusal}")
+                    self._report_layers(name, attempt)
+                    stage = "preparing"
+                return self._place(variant, attempt, content, manifest, verdict, tried, time.monotonic() - begin)
+        except OutputError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the tools raise what they like; the other files are still made
+            return self._failed(name, stage, error)
+
+    def _prove(self, name: str, content: bytes, variant: Variant, attempt: Attempt) -> tuple[Manifest, Verdict]:
+        embed = EMBED[variant.format]
+        made = self._name(replace(variant, scheme=attempt.scheme))
+        manifest = manifest_of(self.preparation, attempt, made.rpartition(".")[0], variant.compression)
+        with self.shelf.draft(name) as draft:
+            draft.write_bytes(embed(content, manifest))
+            backend = open_backend(read_model(draft), threads=self.request.threads)
+            verdict = judge(
+                backend, self.preparation.held_out, attempt.scheme, self.request.max_drop, self.reporter, name
+            )
+            threshold = self._threshold(backend, verdict)
+        manifest = replace(manifest, accuracy=verdict.accuracy, parity=verdict.parity, unknown_threshold=threshold)
+        return manifest, verdict
+
+    def _threshold(self, backend: Any, verdict: Verdict) -> float | None:
+        """Below which an answer is "unknown", for the probabilities of this very file."""
+        scaling = self.preparation.scaling
+        if verdict.parity.max_difference <= SAME or scaling.unknown_threshold is None or verdict.refusal:
+            return scaling.unknown_threshold
+        pixels = self.preparation.validation
+        return threshold_keeping(answers_of(backend, pixels.images), pixels.labels, scaling.kept_share)
+
+    def _place(
+        self, variant: Variant, attempt: Attempt, content: bytes, manifest: Manifest, verdict: Verdict,
+        tried: list[dict[str, Any]], seconds: float,
+    ) -> Row | Refused:  # fmt: skip
+        made = replace(variant, scheme=attempt.scheme)
+        name = self._name(made if verdict.refusal is None else variant)
+        path = self.shelf.place(name, EMBED[variant.format](content, manifest), rejected=verdict.refusal is not None)
+        if verdict.refusal is not None:
+            return Refused(str(path), verdict.refusal)
+        if made != variant:
+            self.reporter.say(f"{self._name(variant)} is left out: {name} takes its place")
+        model = read_model(path)
+        row = new_row(
+            made, model, verdict, self.preparation.held_out.pixels.images[0], self.threads,
+            made_from=self._made_from(variant), numerics=attempt.description,
+            float_steps=sorted(attempt.numerics.floats), attempts=tried, seconds=seconds,
+        )  # fmt: skip
+        # Listed at once, so that an interrupted export goes on with what is missing.
+        self.shelf.publish(self.request.name, str(self.run.path.resolve()), [row.to_data()])
+        return row
+
+    def _report_layers(self, name: str, attempt: Attempt) -> None:
+        """Say beside the file where an integer network loses what it loses."""
+        if attempt.numerics.ranges is None or attempt.network is not self.preparation.network:
+            return
+        errors = layer_errors(
+            attempt.network, attempt.numerics, self.preparation.calibration.seen,
+            self.preparation.calibration_photos.images[:16], self.request.threads,
+        )  # fmt: skip
+        report = self.request.out / f"{name}.layers.json"
+        write_text(report, json.dumps([error.to_data() for error in errors], indent=1) + "\n")
+        write_bytes(report.with_suffix(".png"), draw(errors, f"{name}: {attempt.description}"))
+        self.reporter.say(f"the error of every layer: {report} and {report.with_suffix('.png').name}")
+
+    def _failed(self, name: str, stage: str, error: Exception) -> Refused:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        log = self.request.out / f"{name}.log"
+        write_text(log, "".join(traceback.format_exception(error)))
+        self.reporter.say(f"{name} failed in {stage}: {reason}")
+        hint = error.do if isinstance(error, EdgewiseError) and error.do else f"all of it is in {log}"
+        return Refused(name, f"{stage} failed: {reason} ({hint})")
 
 
-def provenance(run: Run) -> dict[str, Any]:
-    """Where a network came from, as plain data without paths of the machine that trained it."""
-    config = run.config
-    source = config.recipe.weights
+def _tried(attempt: Attempt, verdict: Verdict, seconds: float) -> dict[str, Any]:
     return {
-        "backbone": config.architecture.backbone,
-        "preprocessing": config.architecture.known.preprocessing,
-        "blocks": {stage: list(numbers) for stage, numbers in config.architecture.blocks.items()},
-        "weights": source if source in ("imagenet", "none") else Path(source).name,
-        "weights_sha256": config.weights_sha256,
-        "data_sha256": config.data_sha256,
-        "seed": config.recipe.seed,
-        "val_split": config.selection.val_split,
-        "test_split": config.selection.test_split,
-        "versions": {
-            **{
-                name: version(name) for name in ("edgewise", "tensorflow", "tf_keras", "tf2onnx", "onnx", "onnxruntime")
-            },
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-        },
-    }
+        "attempt": attempt.description, "scheme": attempt.scheme.value, "drop": verdict.drop,
+        "drop_interval": verdict.drop_interval, "agreement": verdict.parity.agreement, "seconds": seconds,
+    }  # fmt: skip
 
 
-def _index_row(item: Exported) -> dict[str, Any]:
-    return {
-        "file": item.path.name,
-        "format": item.variant.format.value,
-        "scheme": item.variant.scheme.value,
-        "bytes": item.bytes,
-        "sha256": item.sha256,
-        "top1": item.verdict.accuracy.top1,
-        "photos": item.verdict.accuracy.photos,
-        "split": item.verdict.accuracy.split,
-        "parity": asdict(item.verdict.parity),
-    }
+@contextmanager
+def _tools_are_quiet() -> Iterator[None]:
+    """Keep the chatter of the tools away; what they raise tells what there is to tell."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
-def as_json(exported: Sequence[Exported]) -> str:
-    """The index rows of exported files as JSON."""
-    return json.dumps([_index_row(item) for item in exported], indent=2)
+def as_json(rows: Sequence[Row]) -> str:
+    """Rows as JSON."""
+    return json.dumps([row.to_data() for row in rows], indent=2)

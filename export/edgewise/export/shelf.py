@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgewise.spec import ModelError, OutputError
-from edgewise.spec.files import refuse_overwrite, write_bytes, write_text
+from edgewise.spec.files import refuse_overwrite, sha256_file, write_bytes, write_text
 
 INDEX, SUMS = "index.json", "SHA256SUMS"
 SCHEMA = 1
@@ -82,6 +82,15 @@ class Shelf:
             there = [row for row in kept if (self.path / row["file"]).is_file()]
             everything = sorted([*there, *rows], key=lambda row: str(row["file"]))
             self._write({"schema": SCHEMA, "name": name, "run": run, "variants": everything})
+
+    def rows(self) -> tuple[dict[str, Any], ...]:
+        """What the index says about the files in this folder. Raises ModelError."""
+        return tuple(self._index()["variants"])
+
+    def holds(self, name: str, digest: str) -> bool:
+        """Whether there is a file of this name with this SHA-256."""
+        path = self.path / name
+        return path.is_file() and sha256_file(path) == digest
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

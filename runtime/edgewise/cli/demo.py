@@ -137,11 +137,11 @@ class _Demo:
         )
 
     def _export(self) -> None:
-        release = load("edgewise.export.release", "all")
+        release, choice = load("edgewise.export.release", "all"), load("edgewise.export.variants", "all")
         request = release.Request(
             run=self.out / "run", out=self.out / "release", name="signs",
-            variants=release.variants(list(Format), list(Scheme)), max_drop=self.size.max_drop,
-            threads=self.threads, jobs=2,
+            variants=choice.variants(list(Format), [Scheme.FP32, Scheme.INT8]), max_drop=self.size.max_drop,
+            threads=self.threads,
         )  # fmt: skip
         try:
             release.export(request, reporter())

@@ -18,79 +18,94 @@ export_app = typer.Typer(help="Convert a run to model files, and prove each on h
 RunFolder = Annotated[Path, typer.Argument(help="A run folder that `edgewise train` made.", show_default=False)]
 Out = Annotated[Path | None, typer.Option(help="Folder for the files.", show_default="RUN/release")]
 Quantize = Annotated[
-    list[Scheme] | None, typer.Option(help="Scheme to make; may be given more than once.", show_default="all")
+    list[Scheme] | None,
+    typer.Option(help="Scheme to make; may be given more than once.", show_default="fp32, fp16, dynamic, int8"),
 ]
 Data = Annotated[Path | None, typer.Option(help="Where the run's photos are now.", show_default="where they were")]
 MaxDrop = Annotated[float, typer.Option(help="Points of top-1 that a quantized file may lose.", min=0, max=100)]
 Name = Annotated[str | None, typer.Option(help="First part of the file names.", show_default="the run folder's name")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads.", min=1, show_default="all cores")]
-Jobs = Annotated[
-    int, typer.Option(help="Formats to make at the same time; 2 is faster and takes twice the memory.", min=1, max=2)
+Prune = Annotated[
+    float | None, typer.Option(help="Share of the weights that become zero, by fine-tuning.", show_default="none")
 ]
+Pattern = Annotated[
+    str | None, typer.Option(help="2:4: two zeros among each four weights, for hardware that skips them.")
+]
+Cluster = Annotated[
+    int | None, typer.Option(help="Different weights in each layer, by fine-tuning.", show_default="any")
+]
+HeldOut = Annotated[int | None, typer.Option(help="Held-out photos at most for the proof.", min=1, show_default="all")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads.", min=1, show_default="all cores")]
 Json = Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make and replace files that are there.")]
 
 
 @export_app.command("tflite")
 def export_tflite(
-    run: RunFolder, out: Out = None, quantize: Quantize = None, data: Data = None, max_drop: MaxDrop = 1.0,
-    name: Name = None, threads: Threads = None, as_json: Json = False, overwrite: Overwrite = False,
+    run: RunFolder, out: Out = None, quantize: Quantize = None, prune: Prune = None, pattern: Pattern = None,
+    cluster: Cluster = None, data: Data = None, max_drop: MaxDrop = 1.0, held_out: HeldOut = None, name: Name = None,
+    threads: Threads = None, as_json: Json = False, overwrite: Overwrite = False,
 ) -> None:  # fmt: skip
     """Make TFLite files."""
-    _export([Format.TFLITE], run, out, quantize, data, max_drop, name, threads, as_json, overwrite)
+    _export([Format.TFLITE], **locals())
 
 
 @export_app.command("onnx")
 def export_onnx(
-    run: RunFolder, out: Out = None, quantize: Quantize = None, data: Data = None, max_drop: MaxDrop = 1.0,
-    name: Name = None, threads: Threads = None, as_json: Json = False, overwrite: Overwrite = False,
+    run: RunFolder, out: Out = None, quantize: Quantize = None, prune: Prune = None, pattern: Pattern = None,
+    cluster: Cluster = None, data: Data = None, max_drop: MaxDrop = 1.0, held_out: HeldOut = None, name: Name = None,
+    threads: Threads = None, as_json: Json = False, overwrite: Overwrite = False,
 ) -> None:  # fmt: skip
     """Make ONNX files."""
-    _export([Format.ONNX], run, out, quantize, data, max_drop, name, threads, as_json, overwrite)
+    _export([Format.ONNX], **locals())
 
 
 @export_app.command("release")
 def export_release(
-    run: RunFolder, out: Out = None, quantize: Quantize = None, data: Data = None, max_drop: MaxDrop = 1.0,
-    name: Name = None, threads: Threads = None, jobs: Jobs = 1, as_json: Json = False, overwrite: Overwrite = False,
+    run: RunFolder, out: Out = None, quantize: Quantize = None, prune: Prune = None, pattern: Pattern = None,
+    cluster: Cluster = None, data: Data = None, max_drop: MaxDrop = 1.0, held_out: HeldOut = None, name: Name = None,
+    threads: Threads = None, as_json: Json = False, overwrite: Overwrite = False,
 ) -> None:  # fmt: skip
-    """Make files of both formats, with an index and checksums."""
-    _export(list(Format), run, out, quantize, data, max_drop, name, threads, as_json, overwrite, jobs)
+    """Make files of both formats, with an index, a table and checksums; what is there already stays."""
+    _export(list(Format), **locals())
 
 
 def _export(
-    formats: Sequence[Format], run: Path, out: Path | None, quantize: list[Scheme] | None, data: Path | None,
-    max_drop: float, name: str | None, threads: int | None, as_json: bool, overwrite: bool, jobs: int = 1,
+    formats: Sequence[Format], run: Path, out: Path | None, quantize: list[Scheme] | None, prune: float | None,
+    pattern: str | None, cluster: int | None, as_json: bool, **options: Any,
 ) -> None:  # fmt: skip
-    release = load("edgewise.export.release", "export")
+    release, choice = load("edgewise.export.release", "export"), load("edgewise.export.variants", "export")
+    compression = None
+    if prune is not None or pattern is not None or cluster is not None:
+        compression = load("edgewise.export.compression", "export").Compression(prune, pattern, cluster)
     request = release.Request(
-        run=run, out=out or run / "release", name=name or run.resolve().name,
-        variants=release.variants(formats, quantize or list(Scheme)), data=data, max_drop=max_drop,
-        overwrite=overwrite, threads=threads, jobs=jobs,
+        run=run, out=out or run / "release", compression=compression,
+        variants=choice.variants(formats, quantize or choice.USUAL, compression),
+        **{**options, "name": options["name"] or run.resolve().name},
     )  # fmt: skip
     try:
-        exported = release.export(request, reporter())
+        rows = release.export(request, reporter())
     except KeyboardInterrupt:
-        raise typer.Exit(interrupted("no half-written file was left; run it again with --overwrite")) from None
+        raise typer.Exit(interrupted("what was finished stays; run it again to go on")) from None
     if as_json:
-        typer.echo(release.as_json(exported))
+        typer.echo(release.as_json(rows))
     else:
-        _print(exported)
+        _print(rows, load("edgewise.export.rows", "export").FEW_COLUMNS)
         typer.echo("next: " + command_line("benchmark", request.out, "--data", "DATA", "--out", "REPORT"), err=True)
 
 
-def _print(exported: Any) -> None:
+def _print(rows: Any, columns: Sequence[str]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Column, Table
 
-    table = Table(Column("file", overflow="fold"), box=None, header_style="bold")
-    for column in ("MB", "top-1", "drop", "agreement", "max. difference"):
-        table.add_column(column, justify="right")
-    for item in exported:
-        accuracy, parity = item.verdict.accuracy, item.verdict.parity
-        table.add_row(
-            escape(item.path.name), f"{item.bytes / 1e6:.1f}", f"{accuracy.top1:.2%}", f"{item.verdict.drop:+.2f}",
-            f"{parity.agreement:.2%}", f"{parity.max_difference:.4f}",
-        )  # fmt: skip
-    Console().print(table)
+    first, *others = columns
+    table = Table(Column(first, overflow="fold"), box=None, header_style="bold")
+    for column in others:
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(escape, row.cells(columns)))
+    console = Console()
+    console.print(table)
+    for row in rows:
+        if row.remark:
+            console.print(f"{row.file}: {row.remark}", markup=False, highlight=False, soft_wrap=True)

@@ -14,7 +14,9 @@ from edgewise.cli.data import data_app
 from edgewise.cli.demo import demo
 from edgewise.cli.evaluate import evaluate
 from edgewise.cli.export import export_app
+from edgewise.cli.inspect import inspect
 from edgewise.cli.live import live
+from edgewise.cli.package import package
 from edgewise.cli.predict import predict
 from edgewise.cli.train import train
 from edgewise.spec.errors import EdgewiseError
@@ -26,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, train, evaluate, predict, live, benchmark):
+for command in (demo, train, evaluate, predict, live, benchmark, inspect, package):
     app.command()(command)
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")

@@ -103,7 +103,7 @@ LearningRate = Annotated[
         "--learning-rate",
         "--lr",
         help="Peak learning rate, or 'auto' for a range test of 100 steps.",
-        show_default="adamw: 0.001 from scratch, else 0.0001; sgd: 0.05 and 0.005",
+        show_default="adamw: 0.001 from scratch, else 0.0005; sgd: 0.05 and 0.005",
         rich_help_panel=TRAINING,
     ),
 ]

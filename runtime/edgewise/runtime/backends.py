@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.runtime.modelfile import ModelFile
-from edgewise.spec import BackendError, Format, ModelError
+from edgewise.spec import BackendError, Format, ModelError, Scheme
 from edgewise.spec.quiet import quiet_stderr
 
 
@@ -96,6 +96,9 @@ class OnnxRuntimeBackend:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
+        if model.manifest.scheme is Scheme.DYNAMIC:
+            # Otherwise the weights would be turned into floats for every picture, instead of once.
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         try:
             self._session: Any = ort.InferenceSession(model.content, options, providers=["CPUExecutionProvider"])
             # Names are read here, because those of a hostile file need not be UTF-8.

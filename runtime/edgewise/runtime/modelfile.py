@@ -63,11 +63,11 @@ def read_model(path: Path) -> ModelFile:
         ModelError: no readable file, another kind of file, damaged, without manifest or digest, or with content that is
             not allowed (ONNX: external data, foreign operators).
     """
-    content = _read(path)
+    content = read_content(path)
     digest = sha256(content)
-    _check_sums(path, digest)
+    check_sums(path, digest)
     sealed = verify(content, str(path))
-    form = _format(path, content)
+    form = format_of(path, content)
     manifest = (tflite_manifest if form is Format.TFLITE else onnx_manifest)(content, str(path))
     if manifest is None:
         raise ModelError(f"{path} carries no Edgewise manifest", EXPECTED, "export it with `edgewise export`")
@@ -78,7 +78,8 @@ def read_model(path: Path) -> ModelFile:
     return ModelFile(path, form, manifest, content, digest)
 
 
-def _read(path: Path) -> bytes:
+def read_content(path: Path) -> bytes:
+    """The bytes of what may be a model file, by its name and kind. Raises ModelError."""
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -123,7 +124,7 @@ def _keras_error(path: Path) -> ModelError:
     )
 
 
-def _check_sums(path: Path, digest: str) -> None:
+def check_sums(path: Path, digest: str) -> None:
     """Compare with the line for this file in SHA256SUMS (format of the sha256sum command), where there is one."""
     sums = path.parent / "SHA256SUMS"
     if sums.exists() and not sums.is_file():  # opening a pipe would wait for ever
@@ -147,7 +148,8 @@ def _check_sums(path: Path, digest: str) -> None:
             )
 
 
-def _format(path: Path, content: bytes) -> Format:
+def format_of(path: Path, content: bytes) -> Format:
+    """The format of a model file, by its content and its suffix. Raises ModelError."""
     is_tflite = content[4:8] == TFLITE_MARK
     if content.startswith(_HDF5_MARK):
         raise _keras_error(path)

@@ -35,7 +35,11 @@ class Scheme(str, Enum):
     """Quantization schemes. The value is the last part of a variant's name (``clothes-int8.tflite``)."""
 
     FP32 = "fp32"
-    INT8 = "int8"
+    FP16 = "fp16"  # half-precision weights
+    DYNAMIC = "dynamic"  # int8 weights, float activations
+    INT8 = "int8"  # int8 weights and activations
+    W8A16 = "w8a16"  # int8 weights, 16-bit activations
+    INT8_QAT = "int8-qat"  # as int8, after training with quantization
 
 
 @dataclass(frozen=True)

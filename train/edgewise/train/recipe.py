@@ -13,7 +13,7 @@ from edgewise.train.augmentation import Augmentation
 AUTO = "auto"
 """A learning rate that a range test finds."""
 
-RATES = {("adamw", True): 1e-3, ("adamw", False): 1e-4, ("sgd", True): 0.05, ("sgd", False): 0.005}
+RATES = {("adamw", True): 1e-3, ("adamw", False): 5e-4, ("sgd", True): 0.05, ("sgd", False): 0.005}
 """Peak learning rates by optimizer and whether the training is from scratch."""
 
 WHOLE: Mapping[str, tuple[int, int]] = {

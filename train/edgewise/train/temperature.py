@@ -133,7 +133,7 @@ def fit(probabilities: Probabilities, truth: Truth, kept_share: float = KEPT_SHA
     scaled = rescale(probabilities, temperature)
     return TemperatureScaling(
         temperature=temperature,
-        unknown_threshold=_threshold(scaled, truth, kept_share) if len(truth) >= MIN_PHOTOS else None,
+        unknown_threshold=threshold_keeping(scaled, truth, kept_share) if len(truth) >= MIN_PHOTOS else None,
         kept_share=kept_share,
         nll_before=negative_log_likelihood(probabilities, truth),
         nll_after=negative_log_likelihood(scaled, truth),
@@ -182,7 +182,8 @@ def _best_temperature(probabilities: Probabilities, truth: Truth) -> tuple[float
     return float(exp(found.x)), ""
 
 
-def _threshold(scaled: Probabilities, truth: Truth, kept_share: float) -> float | None:
+def threshold_keeping(scaled: Probabilities, truth: Truth, kept_share: float) -> float | None:
+    """The probability that at least ``kept_share`` of the right answers reach; None where no answer is right."""
     sure, right = scaled.max(axis=1), scaled.argmax(axis=1) == truth
     if not right.any():
         return None

@@ -1,0 +1,184 @@
+"""What a release says about each of its files: the rows of ``index.json`` and of the table for people."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewise.benchmarks.latency import MonotonicClock, measure, warm_up
+from edgewise.export.gate import Verdict
+from edgewise.export.variants import Variant, describe
+from edgewise.runtime.backends import open_backend
+from edgewise.runtime.modelfile import ModelFile
+from edgewise.spec import Scheme
+
+MEASURED_NS = 600_000_000
+"""How long a file's latency is measured for each number of threads, warm-up aside."""
+
+GZIP_LEVEL = 6
+"""The usual one of gzip."""
+
+FASTER = 1.05
+"""Times as fast as float32 from which on a scheme is said to help."""
+
+COLUMNS = ("file", "MB", "gzip", "top-1", "95%", "drop", "agreement", "1 thread", "all", "remark")
+"""Of the table in Markdown."""
+
+FEW_COLUMNS = ("file", "MB", "gzip", "top-1", "drop", "agreement", "1 thread", "all")
+"""Of the table in a terminal; the remarks stand below it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One file of a release."""
+
+    file: str
+    format: str
+    scheme: str
+    compression: str  # for example "pruned50-clustered32"; empty: none
+    bytes: int
+    gzip_bytes: int
+    sha256: str
+    made_from: str  # digest of everything that decides what the file is
+    top1: float  # share, 0-1
+    top1_interval: tuple[float, float]  # exact, 95%
+    drop: float  # points of top-1 below the network
+    drop_interval: tuple[float, float]  # exact, paired, 95%
+    photos: int
+    split: str
+    parity: Mapping[str, Any]
+    worst: Sequence[Mapping[str, Any]]  # the photos on which it differs most from the network
+    unknown_threshold: float | None
+    numerics: str  # how the file computes, in words
+    float_steps: Sequence[str]  # steps of an integer network that compute in float
+    latency_ms: Mapping[str, float]  # median for one photo, by number of threads
+    attempts: Sequence[Mapping[str, Any]]  # what was tried, in order; the last one is the file
+    seconds: float
+    remark: str = ""
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+    @staticmethod
+    def from_data(data: Any) -> Row | None:
+        """Read what `to_data` wrote; None for anything else."""
+        try:
+            row = Row(**data)
+            tuples = {key: tuple(map(float, getattr(row, key))) for key in ("top1_interval", "drop_interval")}
+            return replace(row, **tuples)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            return None
+
+    def cells(self, columns: Sequence[str] = COLUMNS) -> tuple[str, ...]:
+        """What stands in the named columns."""
+        low, high = self.top1_interval
+        times = [f"{value:.1f} ms" for _, value in sorted(self.latency_ms.items(), key=lambda item: int(item[0]))]
+        texts = {
+            "file": self.file,
+            "MB": f"{self.bytes / 1e6:.1f}",
+            "gzip": f"{self.gzip_bytes / 1e6:.1f}",
+            "top-1": f"{self.top1:.2%}",
+            "95%": f"{low:.1%} to {high:.1%}",
+            "drop": f"{self.drop:+.2f}",
+            "agreement": f"{self.parity['agreement']:.2%}",
+            "1 thread": times[0],
+            "all": times[-1],
+            "remark": self.remark,
+        }
+        return tuple(texts[column] for column in columns)
+
+
+def new_row(
+    variant: Variant, model: ModelFile, verdict: Verdict, photo: NDArray[np.uint8], threads: int, **facts: Any
+) -> Row:
+    """Measure what there is to measure about a file, and put it together.
+
+    Args:
+        variant: what it is.
+        model: the file.
+        verdict: of the gate.
+        photo: ``(rows, columns, 3)`` uint8, for the latency.
+        threads: as many as there are cores to use.
+        facts: further fields of `Row`.
+    """
+    labels = model.manifest.labels
+    return Row(
+        file=model.path.name,
+        format=variant.format.value,
+        scheme=variant.scheme.value,
+        compression="-".join(describe(variant.compression)),
+        bytes=len(model.content),
+        gzip_bytes=_gzip_size(model.content),
+        sha256=model.sha256,
+        top1=verdict.accuracy.top1,
+        top1_interval=verdict.accuracy_interval,
+        drop=verdict.drop,
+        drop_interval=verdict.drop_interval,
+        photos=verdict.accuracy.photos,
+        split=verdict.accuracy.split,
+        parity=asdict(verdict.parity),
+        worst=[
+            {**asdict(each), "answer": labels[each.answer], "expected": labels[each.expected]} for each in verdict.worst
+        ],
+        unknown_threshold=model.manifest.unknown_threshold,
+        latency_ms={str(count): _latency(model, photo, count) for count in dict.fromkeys((1, threads))},
+        **facts,
+    )
+
+
+def remarked(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows with a word on what each scheme buys on this machine, against float32 of the same format."""
+    plain = {row.format: row for row in rows if row.scheme == Scheme.FP32.value and not row.compression}
+    twins = {(row.format, row.scheme): row for row in rows if not row.compression}
+    return tuple(replace(row, remark=_remark(row, plain.get(row.format), twins)) for row in rows)
+
+
+def markdown(rows: Iterable[Row], title: str) -> str:
+    """The table as Markdown."""
+    lines = [f"# {title}", "", f"| {' | '.join(COLUMNS)} |", "|---" + "|--:" * (len(COLUMNS) - 2) + "|---|"]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row.cells()) + " |" for row in rows]
+    return "\n".join([*lines, ""])
+
+
+def _remark(row: Row, plain: Row | None, twins: Mapping[tuple[str, str], Row]) -> str:
+    if row.compression:
+        twin = twins.get((row.format, row.scheme))
+        if twin is None:
+            return f"gzip saves {1 - row.gzip_bytes / row.bytes:.0%}"
+        saved = 1 - row.gzip_bytes / twin.gzip_bytes
+        return f"{saved:.0%} smaller compressed, {_speed(row, twin)}"
+    if plain is None or plain is row:
+        return ""
+    smaller = f"{plain.bytes / row.bytes:.1f} times smaller"
+    speed = _speed(row, plain)
+    helps = speed.endswith("times as fast")
+    text = f"{smaller}, {speed}" if helps else f"{smaller}; {speed} on this CPU: for size only"
+    kept = len(row.float_steps) - 2  # the classifier and its softmax always are
+    return f"{text}; {kept} layers in float" if kept > 0 else text
+
+
+def _speed(row: Row, other: Row) -> str:
+    ratio = min(other.latency_ms.values()) / min(row.latency_ms.values())
+    return f"{ratio:.1f} times as fast" if ratio >= FASTER else "not faster"
+
+
+def _latency(model: ModelFile, photo: NDArray[np.uint8], threads: int) -> float:
+    """Median for one photo, ms."""
+    backend, clock, batch = open_backend(model, threads=threads), MonotonicClock(), photo[np.newaxis]
+
+    def once() -> object:
+        return backend.run(batch)
+
+    warm_up(once, clock, MEASURED_NS // 2)
+    return median(measure(once, clock, MEASURED_NS)) / 1e6
+
+
+def _gzip_size(content: bytes) -> int:
+    return len(zlib.compress(content, GZIP_LEVEL))
