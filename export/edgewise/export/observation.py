@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.export.onnx_graph import INPUT, onnx_graph
-from edgewise.export.plain import Floats, Network
+from edgewise.export.plain import Activation, Floats, Network
 from edgewise.export.quantization import Numerics, Range
 from edgewise.spec import ExtraMissingError
 from edgewise.spec.progress import Reporter, Silent
@@ -36,7 +36,6 @@ class Observation:
     names: tuple[str, ...]
     lows: Floats  # (photos, steps): the smallest activation
     highs: Floats  # (photos, steps): the largest activation
-    peaks: Mapping[str, Floats]  # the largest absolute activation of each channel (channels,)
     samples: Mapping[str, Floats]  # (photos, at most SAMPLES)
     probabilities: Floats  # (photos, classes)
 
@@ -83,7 +82,6 @@ def observe(
     names = tuple(step.name for step in network.steps)
     session = open_session(network, Numerics(), threads, watched=names)
     lows, highs = (np.zeros((len(photos), len(names)), np.float32) for _ in range(2))
-    peaks = {step.name: np.zeros(step.channels, np.float32) for step in network.steps}
     samples: dict[str, list[Floats]] = {name: [] for name in names}
     probabilities = []
     size = sum(4 * int(np.prod(step.shape)) for step in network.steps)
@@ -93,15 +91,16 @@ def observe(
             answers, *outputs = session.run(None, {INPUT: photos[start : start + batch]})
             probabilities.append(answers)
             rows = slice(start, start + len(answers))
-            for number, (name, output) in enumerate(zip(names, outputs, strict=True)):
-                channels = output.reshape(*output.shape[:2], -1)
-                high, low = channels.max(axis=2), channels.min(axis=2)
-                lows[rows, number], highs[rows, number] = low.min(axis=1), high.max(axis=1)
-                np.maximum(peaks[name], np.maximum(high, -low).max(axis=0), out=peaks[name])
-                samples[name].append(_spread(output))
+            for number, (step, output) in enumerate(zip(network.steps, outputs, strict=True)):
+                flat = output.reshape(len(output), -1)
+                highs[rows, number] = flat.max(axis=1)
+                # What ReLU gives begins at zero, or might as well: looking for it would take as long again.
+                if step.activation is not Activation.RELU:
+                    lows[rows, number] = flat.min(axis=1)
+                samples[step.name].append(_spread(flat))
             step_done(len(answers))
     joined = {name: np.concatenate(parts) for name, parts in samples.items()}
-    return Observation(names, lows, highs, peaks, joined, np.concatenate(probabilities))
+    return Observation(names, lows, highs, joined, np.concatenate(probabilities))
 
 
 def answers(
@@ -124,8 +123,7 @@ def open_session(
     return InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def _spread(output: Floats) -> Floats:
+def _spread(flat: Floats) -> Floats:
     """At most SAMPLES numbers of each photo, from all over a tensor; a copy, so that the tensor can go."""
-    flat = output.reshape(len(output), -1)
     # An odd step visits all channels and places of a picture whose sides are powers of two.
     return flat[:, :: (flat.shape[1] // SAMPLES) | 1][:, :SAMPLES].copy()

@@ -25,7 +25,7 @@ from edgewise.export.layer_errors import draw, layer_errors
 from edgewise.export.metadata import embed_onnx, embed_tflite
 from edgewise.export.preparation import Preparation
 from edgewise.export.provenance import manifest_of
-from edgewise.export.rows import Row, markdown, new_row, remarked
+from edgewise.export.rows import Row, markdown, new_row, remarked, with_gzip_sizes
 from edgewise.export.shelf import Shelf
 from edgewise.export.variants import Variant
 from edgewise.runtime.backends import open_backend, usable_cores
@@ -129,7 +129,7 @@ class _Exporter:
                 made[outcome.file] = outcome
             else:
                 refused.append(outcome)
-        rows = remarked(list(made.values()))
+        rows = remarked(with_gzip_sizes(list(made.values()), self.request.out))
         self.shelf.publish(self.request.name, str(self.run.path.resolve()), [row.to_data() for row in rows])
         everything = [row for data in self.shelf.rows() if (row := Row.from_data(data))]
         write_text(self.request.out / TABLE, markdown(everything, self.request.name))

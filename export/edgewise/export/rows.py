@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from edgewise.benchmarks.latency import MonotonicClock, measure, warm_up
 from edgewise.export.gate import Verdict
 from edgewise.export.variants import Variant, describe
-from edgewise.runtime.backends import open_backend
+from edgewise.runtime.backends import open_backend, usable_cores
 from edgewise.runtime.modelfile import ModelFile
 from edgewise.spec import Scheme
 
@@ -43,7 +45,7 @@ class Row:
     scheme: str
     compression: str  # for example "pruned50-clustered32"; empty: none
     bytes: int
-    gzip_bytes: int
+    gzip_bytes: int  # compressed by gzip; 0: not found out yet
     sha256: str
     made_from: str  # digest of everything that decides what the file is
     top1: float  # share, 0-1
@@ -115,7 +117,7 @@ def new_row(
         scheme=variant.scheme.value,
         compression="-".join(describe(variant.compression)),
         bytes=len(model.content),
-        gzip_bytes=_gzip_size(model.content),
+        gzip_bytes=0,
         sha256=model.sha256,
         top1=verdict.accuracy.top1,
         top1_interval=verdict.accuracy_interval,
@@ -131,6 +133,14 @@ def new_row(
         latency_ms={str(count): _latency(model, photo, count) for count in dict.fromkeys((1, threads))},
         **facts,
     )
+
+
+def with_gzip_sizes(rows: Sequence[Row], folder: Path) -> tuple[Row, ...]:
+    """The rows with the size of each file in ``folder`` as gzip makes it, found out by all cores."""
+    # zlib lets other threads work.
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        sizes = pool.map(lambda row: row.gzip_bytes or _gzip_size((folder / row.file).read_bytes()), rows)
+        return tuple(replace(row, gzip_bytes=size) for row, size in zip(rows, sizes, strict=True))
 
 
 def remarked(rows: Sequence[Row]) -> tuple[Row, ...]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 from edgewise.spec import ModelError, OutputError
 from edgewise.spec.files import refuse_overwrite, sha256_file, write_bytes, write_text
 
-INDEX, SUMS = "index.json", "SHA256SUMS"
+INDEX, SUMS, DRAFT = "index.json", "SHA256SUMS", ".draft-"
 SCHEMA = 1
 """Version of ``index.json``."""
 
@@ -44,6 +45,10 @@ class Shelf:
         for name in names:
             refuse_overwrite(self.path / name, overwrite=overwrite)
         self._index()
+        for folder in self.path.glob(f"{DRAFT}*"):
+            # What a killed export left behind: nobody holds its lock any more.
+            with suppress(OSError), _locked(folder, wait=False):
+                shutil.rmtree(folder)
 
     @contextmanager
     def draft(self, name: str) -> Iterator[Path]:
@@ -54,7 +59,7 @@ class Shelf:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".draft-", dir=self.path) as folder:
+            with tempfile.TemporaryDirectory(prefix=DRAFT, dir=self.path) as folder, _locked(Path(folder)):
                 yield Path(folder, name)
         except OSError as error:
             raise self._not_writable(error.strerror or str(error)) from error
@@ -96,12 +101,8 @@ class Shelf:
     def _alone(self) -> Iterator[None]:
         """Keep other exports into the same folder out while the lists are read and written again."""
         self.path.mkdir(parents=True, exist_ok=True)
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
+        with _locked(self.path):
             yield
-        finally:
-            os.close(folder)
 
     def _not_writable(self, reason: str) -> OutputError:
         return OutputError(f"cannot write into {self.path}: {reason}", do="choose another place with --out")
@@ -123,6 +124,17 @@ class Shelf:
             raise ModelError(
                 f"{path} cannot be read: {error}", "an index that Edgewise wrote", "choose another --out"
             ) from error
+
+
+@contextmanager
+def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of a folder. Raises OSError where somebody else has it and ``wait`` is false."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _rejected(path: Path) -> Path:

@@ -96,6 +96,10 @@ class TfliteFile:
         self._tensors.append(tensor)
         return len(self._tensors) - 1
 
+    def rename(self, tensor: int, name: str) -> None:
+        """Give a tensor another name."""
+        self._tensors[tensor].name = name
+
     def constant(
         self, name: str, array: NDArray[Any], scales: Sequence[float] | NDArray[Any] | None = None, axis: int = 0
     ) -> int:

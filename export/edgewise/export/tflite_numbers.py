@@ -32,6 +32,10 @@ _VERSIONS: Mapping[int, tuple[int, int, int]] = {
 }
 """Versions of the operators on floats, on int8 and on int16."""
 
+_HYBRID: Mapping[Operator, int] = {Operator.CONVOLUTION: 5, Operator.DEPTHWISE: 6}
+"""Versions of the operators that take floats and an int8 kernel with a scale per channel. A classifier keeps floats:
+it is small, and old interpreters have no such kernel for it."""
+
 _FLOAT_FOR_16_BITS = (
     *(Operator.SOFTMAX, Operator.SCALING, Operator.MULTIPLICATION, Operator.DEPTHWISE, Operator.MEAN),
     *(Operator.ACTIVATION, Operator.PADDING, Operator.RESHAPE),
@@ -67,7 +71,10 @@ class Numbers:
     def probabilities(self, name: str) -> int:
         """The tensor of the network's output as floats."""
         step = self._network.output
-        return self._dequantized(step.name, name) if step.name not in self._real else self._real[step.name]
+        if step.name not in self._real:
+            return self._dequantized(step.name, name)
+        self.file.rename(self._real[step.name], name)
+        return self._real[step.name]
 
     def take(self, step: Step, name: str) -> int:
         """The tensor that ``step`` works on, of the output of the step ``name``."""
@@ -104,22 +111,14 @@ class Numbers:
         assert step.bias is not None
         name = f"{step.name}/kernel"
         stored = Weights.FLOAT32 if step.name in self._numerics.floats else self._numerics.weights
-        if stored is Weights.INT8:
+        if stored is Weights.FLOAT16:
+            half = self.file.constant(f"{name}/half", layout(step.kernel.astype(np.float16)))
+            kernel = self._restored(name, layout(step.kernel).shape, half)
+        elif stored is Weights.INT8 and (self.whole(step) or self._hybrid(step)):
             whole, scales = quantized_kernel(step)
             kernel = self.file.constant(name, layout(whole), scales, axis)
             if self.whole(step):
                 return [kernel, self._whole_bias(step, scales)]
-            if self._numerics.ranges is None:
-                kernel = self._restored(name, layout(whole).shape, kernel, 6)
-            else:  # a step without an integer kernel of its own
-                kernel = self.file.constant(name, layout(step.kernel))
-        elif stored is Weights.FLOAT16:
-            kernel = self._restored(
-                name,
-                layout(step.kernel).shape,
-                self.file.constant(f"{name}/half", layout(step.kernel.astype(np.float16))),
-                3,
-            )
         else:
             kernel = self.file.constant(name, layout(step.kernel))
         return [kernel, self.file.constant(f"{step.name}/bias", step.bias.astype(np.float32))]
@@ -172,14 +171,20 @@ class Numbers:
         )
         return self._real[name]
 
-    def _restored(self, name: str, shape: tuple[int, ...], stored: int, version: int) -> int:
-        """A constant as floats, restored when the file is loaded."""
+    def _hybrid(self, step: Step) -> bool:
+        """Whether a step takes floats and an int8 kernel: the interpreter rounds the floats for each picture."""
+        return self._numerics.ranges is None and self._numerics.weights is Weights.INT8 and step.operator in _HYBRID
+
+    def _restored(self, name: str, shape: tuple[int, ...], half: int) -> int:
+        """A constant of 16-bit floats as 32-bit ones, turned when the file is loaded."""
         output = self.file.tensor(f"{name}/float", shape, "float32")
-        self.file.operator(Codes.DEQUANTIZE, version, [stored], output, schema.DequantizeOptionsT())
+        self.file.operator(Codes.DEQUANTIZE, 3, [half], output, schema.DequantizeOptionsT())
         return output
 
     def _version(self, code: int, step: Step) -> int:
         floats, small, wide = _VERSIONS[code]
+        if self._hybrid(step):
+            return _HYBRID[step.operator]
         if not self.whole(step):
             return floats
         return wide if self._numerics.bits == 16 else small
