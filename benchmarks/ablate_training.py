@@ -25,13 +25,11 @@ from compare_training import Turns, plain
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
-    "bfloat16": {"precision": "bfloat16"},
+    "rate 0.0001": {"learning_rate": 1e-4},
     "photos not varied": {"augmentation": {"flip": False, "zoom": 0.0, "light": 0.0}},
-    "no clipping": {"clip_norm": 0.0},
-    "label smoothing 0.1": {"label_smoothing": 0.1},
     "mixup 0.2": {"mixup": 0.2},
     "averaged weights 0.98": {"ema": 0.98},
-    "layer decay 0.9": {"layer_decay": 0.9},
+    "label smoothing 0.1": {"label_smoothing": 0.1},
 }
 """Changes of one part each."""
 

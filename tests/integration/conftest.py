@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def small_release(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All four files of ``small_run``, converted for real: ``small-fp32.tflite`` and so on. Do not change it."""
-    from edgewise.export.release import Request, export, variants
+    from edgewise.export.release import Request, export
+    from edgewise.export.variants import variants
     from edgewise.spec import Format, Scheme
     from edgewise.spec.progress import Silent
 
     out = tmp_path_factory.mktemp("releases") / "small"
     # So little training makes no network that int8 could do justice to.
-    made = variants(list(Format), list(Scheme))
+    made = variants(list(Format), [Scheme.FP32, Scheme.INT8])
     export(Request(small_run, out, "small", made, max_drop=100), Silent())
     return out
 
@@ -38,24 +39,12 @@ def reference(small_run: Path) -> KerasReference:
     return open_reference(small_run)
 
 
-@pytest.fixture(scope="session")
-def conversions(small_release: Path) -> dict[str, bytes]:
-    """What each converter gave for ``small_release``, by the name of its function."""
-    functions = ("tflite_fp32", "tflite_int8", "onnx_fp32", "onnx_int8")
-    parts = {name: name.split("_") for name in functions}
-    return {name: _as_converted(small_release / f"small-{parts[name][1]}.{parts[name][0]}") for name in functions}
-
-
 @pytest.fixture
-def converted(
-    conversions: dict[str, bytes], reference: KerasReference, monkeypatch: pytest.MonkeyPatch
-) -> pytest.MonkeyPatch:
-    """The converters give at once what they gave for ``small_release``, and the network is loaded already."""
-    from edgewise.export import release
+def converted(reference: KerasReference, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The network is loaded already."""
+    from edgewise.export import preparation
 
-    monkeypatch.setattr(release, "KerasReference", lambda *_: reference)
-    for name, content in conversions.items():
-        monkeypatch.setattr(release, name, lambda *_, content=content: content)
+    monkeypatch.setattr(preparation, "KerasReference", lambda *_: reference)
     return monkeypatch
 
 
@@ -63,21 +52,6 @@ def converted(
 def run_copy(small_run: Path, tmp_path: Path) -> Path:
     """A copy of ``small_run`` in a folder ``run``, to be changed."""
     return shutil.copytree(small_run, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints", "*.png"))
-
-
-def _as_converted(path: Path) -> bytes:
-    """The model without what was embedded."""
-    import onnx
-
-    content = path.read_bytes()
-    if path.suffix == ".tflite":
-        first_entry = content.rindex(b"PK\x03\x04", 0, content.rindex(b"PK\x03\x04"))
-        return content[content.index(b"TFL3", 8) - 4 : first_entry]
-    model = onnx.load_from_string(content)
-    kept = [entry for entry in model.metadata_props if not entry.key.startswith("edgewise.")]
-    del model.metadata_props[:]
-    model.metadata_props.extend(kept)
-    return bytes(model.SerializeToString())
 
 
 @pytest.fixture

@@ -17,10 +17,12 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from edgewise.export.conversion import onnx_fp32, tflite_fp32, tflite_int8
+from edgewise.export.conversion import convert
 from edgewise.export.folding import fold
-from edgewise.export.onnx_graph import writable
-from edgewise.spec import ModelError
+from edgewise.export.observation import observe
+from edgewise.export.quantization import Numerics, Weights, settled
+from edgewise.export.reading import read_network, readable
+from edgewise.spec import Format, ModelError
 from edgewise.train.architecture import Architecture, choose
 from edgewise.train.backbones import BACKBONES
 from edgewise.train.forward import dropout_layers, training_answers
@@ -34,7 +36,7 @@ from edgewise.train.weights import load_initial, load_weights, save_weights
 applications = keras.applications
 
 ROUNDING = 5e-4
-"""What probabilities of random weights, which exaggerate, may differ by when the same sums are taken in another order."""
+"""What probabilities of random weights, which exaggerate, may differ by where sums are taken in another order."""
 
 ORIGINALS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "inception_v3": (applications.InceptionV3, applications.inception_v3.preprocess_input),
@@ -194,11 +196,14 @@ def test_the_folded_network_and_its_onnx_file_answer_as_it_does(case: Case) -> N
     assert not normalization_layers(folded)
     got = np.asarray(folded(case.pixels.astype(np.float32), training=False))
     np.testing.assert_allclose(got, expected, atol=ROUNDING)
-    assert writable(folded)
-    content = onnx_fp32(folded)
+    assert readable(folded)
+    network = read_network(folded)
+    content = convert(network, Numerics(), Format.ONNX)
     onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     np.testing.assert_allclose(session.run(None, {"pixels": case.pixels})[0], expected, atol=ROUNDING)
+    lite = opened(convert(network, Numerics(), Format.TFLITE))
+    np.testing.assert_allclose(run(lite, case.pixels), expected, atol=ROUNDING)
 
 
 def test_only_what_is_exact_at_the_border_is_folded_into_the_first_convolution(case: Case) -> None:
@@ -207,10 +212,10 @@ def test_only_what_is_exact_at_the_border_is_folded_into_the_first_convolution(c
     assert kinds == ["InputLayer", *expected]
 
 
-def test_tflite_files(mobile: Case) -> None:
-    interpreter = opened(tflite_fp32(mobile.folded))
-    np.testing.assert_allclose(run(interpreter, mobile.pixels), mobile.answers, atol=ROUNDING)
-    int8 = opened(tflite_int8(mobile.folded, photos(20, 64, seed=9)))
+def test_an_integer_file(mobile: Case) -> None:
+    network = read_network(mobile.folded)
+    ranges = settled(network, observe(network, photos(20, 64, seed=9)).bounds())
+    int8 = opened(convert(network, Numerics(Weights.INT8, ranges), Format.TFLITE))
     floats = [t["index"] for t in int8.get_tensor_details() if t["dtype"] is np.float32]
     assert floats == [int8.get_output_details()[0]["index"]]
     np.testing.assert_allclose(run(int8, mobile.pixels).sum(axis=1), 1, atol=0.02)

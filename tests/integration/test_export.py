@@ -14,9 +14,12 @@ import onnx
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
-from edgewise.export import calibration, release
-from edgewise.export.release import Request, provenance
+from edgewise.export import preparation
+from edgewise.export.preparation import Preparation
+from edgewise.export.provenance import provenance
+from edgewise.export.ranges import METHODS
 from edgewise.runtime.classifier import Classifier
+from edgewise.runtime.inspection import inspect_file
 from edgewise.runtime.modelfile import read_model
 from edgewise.spec import Scheme
 from edgewise.spec.progress import Silent
@@ -38,13 +41,17 @@ def index(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def prepare(run: Path, held_out: int | None = None) -> Preparation:
+    return Preparation(Run.open(run), None, None, held_out, None, Silent())
+
+
 # What is in the folder
 
 
 def test_the_folder_holds_the_files_their_index_and_their_sums(
     sums_fit: Check, small_release: Path, small_run: Path
 ) -> None:
-    assert names(small_release) == ["SHA256SUMS", "index.json", *NAMES]
+    assert names(small_release) == ["SHA256SUMS", "index.json", "release.md", *NAMES]
     data = json.loads((small_release / "index.json").read_text())
     assert (data["schema"], data["name"], data["run"]) == (1, "small", str(small_run))
     assert [row["file"] for row in data["variants"]] == NAMES
@@ -97,7 +104,7 @@ def test_float_files_give_what_keras_gives(
     assert 0 <= parity.mean_difference <= parity.max_difference
 
 
-@pytest.mark.parametrize("scheme", list(Scheme))
+@pytest.mark.parametrize("scheme", [Scheme.FP32, Scheme.INT8])
 def test_onnx_gives_the_same_for_a_batch_and_for_single_photos(
     small_release: Path, small_run: Path, scheme: Scheme
 ) -> None:
@@ -110,18 +117,28 @@ def test_onnx_gives_the_same_for_a_batch_and_for_single_photos(
 # What the files are made of
 
 
-def test_tflite_int8_has_no_float_but_the_answer(small_release: Path) -> None:
+def test_tflite_int8_has_no_float_but_the_classifier(small_release: Path) -> None:
     interpreter = Interpreter(model_content=(small_release / "small-int8.tflite").read_bytes())
-    (source,), (target,) = interpreter.get_input_details(), interpreter.get_output_details()
-    details = interpreter.get_tensor_details()
-    assert [entry["index"] for entry in details if entry["dtype"] is np.float32] == [target["index"]]
+    (source,) = interpreter.get_input_details()
+    floats = {entry["name"] for entry in interpreter.get_tensor_details() if entry["dtype"] is np.float32}
+    assert all(name.startswith(("predictions", "avg_pool", "probabilities")) for name in floats)
     assert (source["dtype"], source["quantization"]) == (np.uint8, (1.0, 0))
-    kinds = Counter(entry["op_name"] for entry in interpreter._get_ops_details())
+    kinds = Counter(entry["op_name"] for entry in interpreter._get_ops_details() if entry["op_name"] != "DELEGATE")
     assert kinds["DEQUANTIZE"] == 1
     assert set(kinds) <= {
         "QUANTIZE", "CONV_2D", "MAX_POOL_2D", "AVERAGE_POOL_2D", "CONCATENATION", "ADD", "MEAN", "FULLY_CONNECTED",
         "SOFTMAX", "DEQUANTIZE",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", ["tflite", "onnx"])
+def test_the_float_islands_are_those_that_the_file_names(small_release: Path, suffix: str) -> None:
+    path = small_release / f"small-int8.{suffix}"
+    named = read_model(path).manifest.provenance["float_layers"]
+    assert named == ["predictions", "predictions_logits"]
+    islands = inspect_file(path).to_data()["islands"]
+    assert islands
+    assert all(island["name"].startswith(("predictions", "probabilities")) for island in islands)
 
 
 def test_tflite_int8_has_a_scale_per_filter(small_release: Path) -> None:
@@ -182,14 +199,14 @@ def test_calibration_photos_are_training_photos_and_named_by_digest(small_releas
             assert calibration is None
             continue
         assert calibration is not None
-        assert (calibration.photos, calibration.method) == (54, "min-max of the 90% most typical photos")
+        assert (calibration.photos, calibration.method in METHODS) == (60, True)
         assert re.fullmatch("[0-9a-f]{64}", calibration.sha256)
-    exporter = release._Exporter(Request(small_run, small_run, "x", ()), Silent())
-    chosen, train = exporter.calibration.examples, run.photos("train")
-    assert {example.sha256 for example in chosen} < {example.sha256 for example in train}
+    prepared = prepare(small_run)
+    chosen, train = prepared.calibration_photos.examples, run.photos("train")
+    assert {example.sha256 for example in chosen} <= {example.sha256 for example in train}
     assert calibration is not None
     assert calibration.sha256 == digest_of(chosen)
-    held_out = {example.sha256 for example in exporter.held_out.pixels.examples}
+    held_out = {example.sha256 for example in prepared.held_out.pixels.examples}
     assert len(held_out) == 40
     assert not held_out & {example.sha256 for example in chosen}
 
@@ -197,17 +214,15 @@ def test_calibration_photos_are_training_photos_and_named_by_digest(small_releas
 def test_few_calibration_photos_are_equally_many_of_each_class(
     small_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(release, "CALIBRATION_PHOTOS", 20)
-    monkeypatch.setattr(calibration, "TYPICAL_SHARE", 1)
-    examples = release._Exporter(Request(small_run, small_run, "x", ()), Silent()).calibration.examples
+    monkeypatch.setattr(preparation, "CALIBRATION_PHOTOS", 20)
+    examples = prepare(small_run).calibration_photos.examples
     assert set(Counter(example.label for example in examples).values()) == {2}
     assert len(examples) == 20
 
 
-def test_validation_photos_help_only_where_the_test_is_small(small_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(release, "MIN_HELD_OUT", 20)
-    monkeypatch.setattr(release, "MAX_HELD_OUT", 10)
-    held_out = release._Exporter(Request(small_run, small_run, "x", ()), Silent()).held_out
+def test_validation_photos_help_only_where_the_test_is_small(small_run: Path, converted: pytest.MonkeyPatch) -> None:
+    converted.setattr(preparation, "MIN_HELD_OUT", 20)
+    held_out = prepare(small_run, held_out=10).held_out
     assert (held_out.split, len(held_out.pixels.labels)) == ("test", 10)
     assert len(set(held_out.pixels.labels)) == 10
 
@@ -227,7 +242,7 @@ def test_no_path_of_the_machine_gets_into_a_file(
     assert source["blocks"] == {"block35": [10], "block17": [20], "block8": [10]}
     assert (source["weights"], source["weights_sha256"], source["seed"]) == ("none", None, 0)
     assert source["data_sha256"] == Run.open(small_run).config.data_sha256
-    assert {"edgewise", "tensorflow", "tf2onnx", "onnxruntime", "python"} <= set(source["versions"])
+    assert {"edgewise", "tensorflow", "ai-edge-litert", "onnxruntime", "python"} <= set(source["versions"])
 
 
 def test_of_a_weights_file_only_the_name_is_told(run_copy: Path, tmp_path: Path) -> None:

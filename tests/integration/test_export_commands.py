@@ -13,7 +13,8 @@ import pytest
 
 from edgewise.export import release
 from edgewise.export.gate import Verdict
-from edgewise.export.release import Request, Variant, export
+from edgewise.export.release import Request, export
+from edgewise.export.variants import Variant
 from edgewise.runtime.modelfile import read_model
 from edgewise.spec import DataError, Format, InputError, ModelError, OutputError, Scheme
 from edgewise.spec.progress import Silent
@@ -43,17 +44,23 @@ def test_files_of_both_formats_come_together(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = tmp_path / "out"
-    assert edgewise("export", "tflite", small_run, "--out", out, "--max-drop", 100) == 0
+    schemes = ("--quantize", "fp32", "--quantize", "int8", "--max-drop", 100)
+    assert edgewise("export", "tflite", small_run, "--out", out, *schemes) == 0
     printed = capsys.readouterr()
-    assert [line.split()[0] for line in printed.out.splitlines()] == ["file", "small-fp32.tflite", "small-int8.tflite"]
-    assert re.search(r"^small-int8\.tflite: 13\.8 MB in \d+ s, top-1 ", printed.err, re.MULTILINE)
+    lines = [line.split() for line in printed.out.splitlines()]
+    assert [words[0] for words in lines[:3]] == ["file", "small-fp32.tflite", "small-int8.tflite"]
+    assert lines[2][1] == "13.8"
+    assert len(lines[2]) == len(lines[1]) == 10
+    assert re.search(r"^small-int8\.tflite: 3\.\d times smaller", printed.out, re.MULTILINE)
+    assert re.search(r"^small-int8\.tflite: top-1 [\d.]+%, .* points below Keras ", printed.err, re.MULTILINE)
     assert f"next: edgewise benchmark {out}" in printed.err
-    assert edgewise("export", "onnx", small_run, "--out", out, "--max-drop", 100, "--json") == 0
+    assert edgewise("export", "onnx", small_run, "--out", out, *schemes, "--json") == 0
     printed = capsys.readouterr()
     rows = json.loads(printed.out)
     assert [row["file"] for row in rows] == ["small-fp32.onnx", "small-int8.onnx"]
-    assert names(out) == ["SHA256SUMS", "index.json", *NAMES]
+    assert names(out) == ["SHA256SUMS", "index.json", "release.md", *NAMES]
     assert [row["file"] for row in index(out)] == NAMES
+    assert [line.split(" | ")[0].strip("| ") for line in (out / "release.md").read_text().splitlines()[4:]] == NAMES
     assert [row for row in index(out) if row["format"] == "onnx"] == rows
     sums_fit(out)
 
@@ -63,7 +70,9 @@ def test_one_scheme_under_another_name_where_the_run_is(
 ) -> None:
     words = ("--quantize", "int8", "--name", "signs", "--max-drop", 100)
     assert edgewise("export", "release", run_copy, *words) == 0
-    assert names(run_copy / "release") == ["SHA256SUMS", "index.json", "signs-int8.onnx", "signs-int8.tflite"]
+    assert names(run_copy / "release") == [
+        "SHA256SUMS", "index.json", "release.md", "signs-int8.onnx", "signs-int8.tflite"
+    ]  # fmt: skip
     assert read_model(run_copy / "release" / "signs-int8.onnx").manifest.name == "signs-int8"
 
 
@@ -113,15 +122,16 @@ def test_ctrl_c_in_the_middle_leaves_only_what_fits(
 
     judge = release.judge
     converted.setattr(release, "judge", interrupted)
-    words = ("export", "tflite", small_run, "--out", out, "--max-drop", 100, "--overwrite")
-    assert edgewise(*words) == 130
-    assert "stopped: no half-written file was left; run it again with --overwrite" in capsys.readouterr().err
+    words = ("export", "tflite", small_run, "--out", out, "--max-drop", 100, "--quantize", "fp32", "--quantize", "int8")
+    assert edgewise(*words, "--overwrite") == 130
+    assert "stopped: what was finished stays; run it again to go on" in capsys.readouterr().err
     assert judged == ["small-fp32.tflite", "small-int8.tflite"]
-    assert names(out) == ["SHA256SUMS", "index.json", *NAMES]
-    assert [row["file"] for row in index(out)] == ["small-fp32.onnx", "small-int8.onnx", "small-int8.tflite"]
+    assert names(out) == ["SHA256SUMS", "index.json", "release.md", *NAMES]
+    assert [row["file"] for row in index(out)] == NAMES
     sums_fit(out)
     converted.setattr(release, "judge", judge)
     assert edgewise(*words) == 0
+    assert "small-fp32.tflite is there already" in capsys.readouterr().err
     assert [row["file"] for row in index(out)] == NAMES
     sums_fit(out)
 
@@ -149,7 +159,7 @@ def test_photos_that_moved_are_found_with_data(
 ) -> None:
     moved = shutil.copytree(signs_folder, tmp_path / "moved")
     request = Request(small_run, tmp_path / "out", "m", ONNX[:1], data=moved)
-    assert [item.path.name for item in export(request, Silent())] == ["m-fp32.onnx"]
+    assert [row.file for row in export(request, Silent())] == ["m-fp32.onnx"]
     photo = min((moved / "test").rglob("*.jpg"))
     photo.write_bytes(photo.read_bytes() + b"\0")
     with pytest.raises(DataError) as changed:

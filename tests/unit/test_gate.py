@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from math import comb
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgewise.export.gate import BATCH, MIN_AGREEMENT, HeldOut, compare, judge
+from edgewise.export.gate import BATCH, MIN_AGREEMENT, WORST, HeldOut, compare, judge, paired_interval
 from edgewise.export.metadata import embed_onnx
 from edgewise.runtime.modelfile import read_model
 from edgewise.spec import Accuracy, InputSpec, Manifest, Parity, Scheme
 from edgewise.spec.progress import Silent
+from edgewise.train.dataset import Example
 from edgewise.train.pixels import Pixels
 
 ONNX = Path(__file__).parent.parent / "data" / "tiny.onnx"
@@ -22,7 +24,8 @@ CLASSES = 4
 def held_out(truth: list[int], answers: list[int]) -> HeldOut:
     """Photos of the classes ``truth``, for which the network is sure of ``answers``."""
     images = np.zeros((len(truth), 8, 8, 3), np.uint8)
-    return HeldOut(Pixels(images, np.array(truth, np.int64), (), ()), "test", sure_of(answers))
+    examples = tuple(Example(Path(f"{number}.jpg"), str(each), each, "") for number, each in enumerate(truth))
+    return HeldOut(Pixels(images, np.array(truth, np.int64), examples, ()), "test", sure_of(answers))
 
 
 def sure_of(answers: list[int]) -> NDArray[np.float32]:
@@ -114,8 +117,44 @@ def test_what_is_not_a_number_is_refused_and_still_fits_into_a_manifest(scheme: 
 def test_the_line_for_a_person_has_every_figure() -> None:
     verdict = compare(sure_of([0, 0, 0, 1]), held_out([0] * 4, [0] * 4), Scheme.INT8, 100)
     assert verdict.line() == (
-        "top-1 75.00% (Keras 100.00%), agreement 75.00%, largest probability difference 0.6000, on 4 test photos"
+        "top-1 75.00%, +25.00 points below Keras (95%: -23.75 to +25.00), agreement 75.00%, "
+        "largest probability difference 0.6000, on 4 test photos"
     )
+
+
+def test_the_photos_that_differ_most_are_named_the_worst_first() -> None:
+    photos = held_out([0] * 20, [0] * 20)
+    probabilities = photos.reference.copy()
+    for number, size in ((4, 0.25), (9, 0.5), (17, 0.1)):
+        probabilities[number, 0] -= size
+        probabilities[number, 1] += size
+    verdict = compare(probabilities, photos, Scheme.INT8, 100)
+    assert len(verdict.worst) == WORST
+    assert [(each.path, each.answer, each.expected) for each in verdict.worst[:3]] == [
+        ("9.jpg", 1, 0), ("4.jpg", 0, 0), ("17.jpg", 0, 0)
+    ]  # fmt: skip
+    assert [each.difference for each in verdict.worst[:3]] == pytest.approx([0.5, 0.25, 0.1])
+
+
+@pytest.mark.parametrize(("lost", "won", "photos"), [(5, 0, 100), (8, 3, 713), (0, 4, 200), (31, 29, 10_000)])
+def test_the_interval_of_the_drop_is_that_of_an_exact_paired_test(lost: int, won: int, photos: int) -> None:
+    before, after = np.ones(photos, bool), np.ones(photos, bool)
+    before[:won], after[photos - lost :] = False, False
+    low, high = paired_interval(before, after)
+    assert low <= 100 * (lost - won) / photos <= high
+    # The share of lost among changed answers at either end is just as far from what was seen as 2.5% of chances allow.
+    changed = lost + won
+    for edge, seen in ((low, lost - 1), (high, lost)):
+        share = (edge * photos / 100 / changed + 1) / 2
+        tail = sum(comb(changed, k) * share**k * (1 - share) ** (changed - k) for k in range(seen + 1))
+        if 0 < share < 1:
+            assert tail == pytest.approx(0.975 if edge == low else 0.025, abs=1e-6)
+
+
+def test_no_change_among_few_photos_proves_little() -> None:
+    same = np.array([True, False] * 20)
+    low, high = paired_interval(same, same)
+    assert high == -low == pytest.approx(100 * (1 - 0.025 ** (1 / 40)))
 
 
 class FixedBackend:

@@ -60,7 +60,7 @@ def _int8(preparation: Preparation) -> Iterator[Attempt]:
 def w8a16(preparation: Preparation) -> Attempt:
     """int8 weights and 16-bit activations, which need no narrow ranges: everything that was seen fits."""
     network = preparation.network
-    ranges = settled(network, preparation.calibration.widest)
+    ranges = settled(network, preparation.calibration.widest, bits=16)
     numerics = Numerics(Weights.INT8, ranges, bits=16, floats=preparation.float_head)
     return Attempt(Scheme.W8A16, "16-bit activations", network, numerics, "min-max")
 

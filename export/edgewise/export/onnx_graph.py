@@ -183,7 +183,9 @@ class _Writer:
             return numbers.node("Clip", [name, *bounds], f"{step.name}_clip")
         operator = {Activation.RELU: "Relu", Activation.HARD_SWISH: "HardSwish"}.get(kind, "Sigmoid")
         output = numbers.node(operator, [name], f"{step.name}_{operator.lower()}")
-        return numbers.node("Mul", [name, output], f"{step.name}_swish") if kind is Activation.SWISH else output
+        if kind is not Activation.SWISH:
+            return output
+        return numbers.node("Mul", [name, numbers.gate(step, output)], f"{step.name}_swish")
 
 
 _WRITERS: dict[Operator, Callable[[_Writer, Step], None]] = {

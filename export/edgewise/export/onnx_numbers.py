@@ -13,7 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.export.plain import Network, Step
-from edgewise.export.quantization import Numerics, Weights, affine, quantized_bias, quantized_kernel
+from edgewise.export.quantization import (
+    PROBABILITIES,
+    Numerics,
+    Range,
+    Weights,
+    affine,
+    quantized_bias,
+    quantized_kernel,
+)
 from edgewise.spec import ExtraMissingError
 
 try:
@@ -32,7 +40,7 @@ class Numbers:
         self._real: dict[str, str] = {}  # step -> its output in floats, as computed
         self._integer: dict[str, str] = {}  # step -> its output in integers
         self._restored: dict[str, str] = {}  # step -> floats made from the integers
-        self._scales: dict[str, list[str]] = {}  # step -> its scale and zero point
+        self._scales: dict[str, list[str]] = {}  # step, or gate -> its scale and zero point
 
     @property
     def bits(self) -> int:
@@ -68,6 +76,14 @@ class Numbers:
         """Say that ``tensor`` is the output of the step ``name``, as integers."""
         self._integer[name] = tensor
 
+    def gate(self, step: Step, tensor: str) -> str:
+        """A sigmoid that only ``step`` itself uses, as floats; rounded as TFLite does where the step is in integers."""
+        if not self._whole(step):
+            return tensor
+        bounds = PROBABILITIES if self.bits == 8 else (0.0, 1.0)
+        integers = self._pair("QuantizeLinear", tensor, tensor, bounds)
+        return self._pair("DequantizeLinear", integers, tensor, bounds)
+
     def watch(self, name: str) -> str:
         """The output of the step ``name`` as floats."""
         if name in self._real:
@@ -96,7 +112,7 @@ class Numbers:
         if self._numerics.ranges is None or self._numerics.bits == 16:
             # Products of 16-bit activations do not fit into the 32 bits that ONNX has for biases.
             return [kernel, self.floats(f"{step.name}_bias", step.bias)]
-        scale = affine(self._numerics.ranges[step.inputs[0]]).scale
+        scale = affine(self._bounds(step.inputs[0])).scale
         bias = quantized_bias(step, scale, scales).astype(np.int32)
         return [kernel, self._restore(f"{step.name}_bias", bias, np.float32(scale) * scales, 0)]
 
@@ -120,18 +136,21 @@ class Numbers:
 
     def _quantize(self, name: str) -> None:
         if name not in self._integer:
-            self._integer[name] = self._pair("QuantizeLinear", self._real[name], name)
+            self._integer[name] = self._pair("QuantizeLinear", self._real[name], name, self._bounds(name))
 
     def _dequantized(self, name: str) -> str:
         if name not in self._restored:
-            self._restored[name] = self._pair("DequantizeLinear", self._integer[name], name)
+            self._restored[name] = self._pair("DequantizeLinear", self._integer[name], name, self._bounds(name))
         return self._restored[name]
 
-    def _pair(self, operator: str, tensor: str, name: str) -> str:
-        """One half of a quantize-dequantize pair for the output of the step ``name``."""
+    def _bounds(self, name: str) -> Range:
+        assert self._numerics.ranges is not None
+        return self._numerics.ranges[name]
+
+    def _pair(self, operator: str, tensor: str, name: str, bounds: Range) -> str:
+        """One half of a quantize-dequantize pair for what is called ``name``."""
         if name not in self._scales:
-            assert self._numerics.ranges is not None
-            form = affine(self._numerics.ranges[name], self.bits)
+            form = affine(bounds, self.bits)
             kind = np.int16 if self.bits == 16 else np.uint8
             self._scales[name] = [
                 self.constant(f"{name}_scale", np.array(form.scale, np.float32)),

@@ -9,6 +9,7 @@ https://ai.google.dev/edge/litert/models/quantization_spec.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -16,7 +17,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewise.export.plain import SAME_SCALE, Floats, Network, Operator, Step
+from edgewise.export.plain import SAME_SCALE, Activation, Floats, Network, Operator, Step
 
 Range = tuple[float, float]
 """Smallest and largest number of a tensor."""
@@ -25,7 +26,7 @@ PIXELS: Range = (0.0, 255.0)
 """Of the input: its scale is 1 and its zero point 0, so that pixels are what they are."""
 
 PROBABILITIES: Range = (0.0, 255 / 256)
-"""Of the softmax: TFLite demands a scale of 1/256."""
+"""Of the softmax and of sigmoids: TFLite demands a scale of 1/256 in 8 bits."""
 
 WEIGHT_LIMIT = 127
 """Largest absolute value of an int8 weight; -128 is not used."""
@@ -96,16 +97,17 @@ def quantized_bias(step: Step, input_scale: float, kernel_scales: Floats) -> NDA
     return np.rint(step.bias / (np.float64(input_scale) * kernel_scales)).clip(-limit, limit).astype(np.int64)
 
 
-def settled(network: Network, ranges: Mapping[str, Range]) -> dict[str, Range]:
+def settled(network: Network, ranges: Mapping[str, Range], bits: int = 8) -> dict[str, Range]:
     """Ranges as both formats need them.
 
     Args:
         network: whose steps they are.
         ranges: of the output of every step, as calibration saw them.
+        bits: of the activations.
 
     Returns:
         Of every step: zero is within; steps that only move numbers about share one range with what they take; the
-        input has `PIXELS`, the output `PROBABILITIES`.
+        input has `PIXELS`, the output `PROBABILITIES`, and so have sigmoids in 8 bits.
     """
     leader = {step.name: step.name for step in network.steps}
 
@@ -122,6 +124,12 @@ def settled(network: Network, ranges: Mapping[str, Range]) -> dict[str, Range]:
     for name, (low, high) in ranges.items():
         before = shared.get(find(name), (0.0, 0.0))
         shared[find(name)] = min(before[0], low), max(before[1], high)
+    computed = Counter(find(step.name) for step in network.steps if step.operator not in SAME_SCALE)
+    fixed = {network.input.name: PIXELS}
+    if bits == 8:
+        fixed |= {step.name: PROBABILITIES for step in network.steps if step.activation is Activation.SIGMOID}
+    # What is joined with other numbers has to leave room for those.
+    shared |= {find(name): bounds for name, bounds in fixed.items() if computed[find(name)] == 1}
     result = {step.name: shared[find(step.name)] for step in network.steps}
     result[network.input.name] = PIXELS
     if network.output.operator is Operator.SOFTMAX:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -91,7 +92,8 @@ def _hard_swishes(network: Network) -> Network:
         chain = _hard_swish(network, step)
         if chain:
             found[step.name] = Step(Operator.ACTIVATION, step.name, (chain[0],), step.shape, Activation.HARD_SWISH)
-            gone.update(name for name in chain[1:] if len(network.takers[name]) == 1)
+            # From the last to the first: what others take stays, and with it all that it is computed from.
+            gone.update(takewhile(lambda name: len(network.takers[name]) == 1, reversed(chain[1:])))
     return replace(network, steps=tuple(found.get(s.name, s) for s in network.steps if s.name not in gone))
 
 

@@ -43,6 +43,9 @@ SAME = 0.01
 
 TABLE = "release.md"
 
+REPORTS = (".log", ".layers.json", ".layers.png")
+"""Behind a file's name: what is said about a file that failed or lost too much."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -121,6 +124,9 @@ class _Exporter:
             self.reporter.say(
                 f"{self.run.path}: training has not come to its end; the best weights so far are exported"
             )
+        if missing:
+            # What no file can be made without: a run or photos that cannot be used are no fault of one file.
+            _ = self.preparation.held_out
         made: dict[str, Row] = dict(there)
         refused: list[Refused] = []
         for variant in missing:
@@ -129,20 +135,26 @@ class _Exporter:
                 made[outcome.file] = outcome
             else:
                 refused.append(outcome)
-        rows = remarked(with_gzip_sizes(list(made.values()), self.request.out))
+        # A compressed file is compared with its twin, which an earlier export may have made.
+        others = [row for row in self._listed().values() if row.file not in made]
+        rows = remarked(with_gzip_sizes([*others, *made.values()], self.request.out))
         self.shelf.publish(self.request.name, str(self.run.path.resolve()), [row.to_data() for row in rows])
-        everything = [row for data in self.shelf.rows() if (row := Row.from_data(data))]
-        write_text(self.request.out / TABLE, markdown(everything, self.request.name))
-        return rows, tuple(refused)
+        write_text(self.request.out / TABLE, markdown(sorted(rows, key=lambda row: row.file), self.request.name))
+        return tuple(row for row in rows if row.file in made), tuple(refused)
 
     def _there(self) -> dict[str, Row]:
         """Files that an earlier export made in the very same way."""
         if self.request.overwrite:
             return {}
-        rows = {row.file: row for data in self.shelf.rows() if (row := Row.from_data(data))}
+        rows = self._listed()
         names = {self._name(each): self._made_from(each) for each in self.request.variants}
         same = {name: rows[name] for name, origin in names.items() if name in rows and rows[name].made_from == origin}
         return {name: row for name, row in same.items() if self.shelf.holds(name, row.sha256)}
+
+    def _listed(self) -> dict[str, Row]:
+        """What the index says about files that are there."""
+        rows = [row for data in self.shelf.rows() if (row := Row.from_data(data))]
+        return {row.file: row for row in rows if (self.request.out / row.file).is_file()}
 
     def _name(self, variant: Variant) -> str:
         return variant.file_name(self.request.name)
@@ -154,7 +166,7 @@ class _Exporter:
             "labels": self.run.labels,
             "scaling": self.preparation.scaling.to_data(),
             "variant": [variant.format.value, variant.scheme.value, str(variant.compression)],
-            "max_drop": self.request.max_drop,
+            "max_drop": float(self.request.max_drop),
             "edgewise": version("edgewise"),
         }
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
@@ -168,6 +180,8 @@ class _Exporter:
         """One file, by the first attempt that passes; and what was tried."""
         name, begin = self._name(variant), time.monotonic()
         stage, tried = "preparing", list[dict[str, Any]]()
+        for old in REPORTS:
+            (self.request.out / f"{name}{old}").unlink(missing_ok=True)
         try:
             with _tools_are_quiet():
                 for attempt in attempts(self.preparation, variant.scheme):
@@ -241,14 +255,14 @@ class _Exporter:
             attempt.network, attempt.numerics, self.preparation.calibration.seen,
             self.preparation.calibration_photos.images[:16], self.request.threads,
         )  # fmt: skip
-        report = self.request.out / f"{name}.layers.json"
+        report = self.request.out / f"{name}{REPORTS[1]}"
         write_text(report, json.dumps([error.to_data() for error in errors], indent=1) + "\n")
         write_bytes(report.with_suffix(".png"), draw(errors, f"{name}: {attempt.description}"))
         self.reporter.say(f"the error of every layer: {report} and {report.with_suffix('.png').name}")
 
     def _failed(self, name: str, stage: str, error: Exception) -> Refused:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        log = self.request.out / f"{name}.log"
+        log = self.request.out / f"{name}{REPORTS[0]}"
         write_text(log, "".join(traceback.format_exception(error)))
         self.reporter.say(f"{name} failed in {stage}: {reason}")
         hint = error.do if isinstance(error, EdgewiseError) and error.do else f"all of it is in {log}"

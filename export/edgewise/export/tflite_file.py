@@ -23,6 +23,8 @@ __all__ = ["Codes", "TfliteFile", "schema"]
 
 Codes = schema.BuiltinOperator
 DESCRIPTION = "Edgewise"
+SIGNATURE = "serving_default"
+"""The name that TensorFlow's converter gives."""
 ALIGNMENT = 16
 """Of constants in the file, in bytes: kernels read them where the file is mapped into memory."""
 
@@ -44,17 +46,22 @@ _HEADROOM = 4 << 20
 
 
 class _Constant(schema.BufferT):  # type: ignore[misc]
-    """A buffer that is aligned and not copied through a list."""
+    """A buffer that is aligned and goes straight to its place in the file.
+
+    ``data`` is an array of any dtype and layout, or None.
+    """
 
     def Pack(self, builder: Any) -> Any:  # noqa: N802 - the schema's name
-        if self.data is None:
+        array = self.data
+        if array is None:
             return super().Pack(builder)
-        builder.StartVector(1, self.data.size, ALIGNMENT)
-        builder.head -= self.data.size
-        builder.Bytes[builder.head : builder.head + self.data.size] = self.data.data
-        place = builder.EndVector()
+        builder.StartVector(1, array.nbytes, ALIGNMENT)
+        builder.head -= array.nbytes
+        place = np.frombuffer(builder.Bytes, array.dtype, array.size, builder.head).reshape(array.shape)
+        place[...] = array
+        offset = builder.EndVector()
         schema.BufferStart(builder)
-        schema.BufferAddData(builder, place)
+        schema.BufferAddData(builder, offset)
         return schema.BufferEnd(builder)
 
 
@@ -96,20 +103,20 @@ class TfliteFile:
         self._tensors.append(tensor)
         return len(self._tensors) - 1
 
-    def rename(self, tensor: int, name: str) -> None:
-        """Give a tensor another name."""
-        self._tensors[tensor].name = name
-
     def constant(
         self, name: str, array: NDArray[Any], scales: Sequence[float] | NDArray[Any] | None = None, axis: int = 0
     ) -> int:
-        """Add a tensor whose numbers are in the file, symmetric where it is quantized."""
+        """Add a tensor whose numbers are in the file, symmetric where it is quantized; views are not copied."""
         number = self.tensor(name, array.shape, array.dtype.name, scales, axis=axis)
         buffer = _Constant()
-        buffer.data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        buffer.data = array
         self._tensors[number].buffer = len(self._buffers)
         self._buffers.append(buffer)
         return number
+
+    def scale(self, number: int) -> float:
+        """The scale of a quantized tensor; of several the first."""
+        return float(self._tensors[number].quantization.scale[0])
 
     def operator(self, code: int, version: int, inputs: Sequence[int], output: int, options: Any = None) -> None:
         """Add an operator with one output; ``options`` is an object of the schema."""
@@ -129,11 +136,26 @@ class TfliteFile:
         model = schema.ModelT()
         model.version, model.description = 3, DESCRIPTION
         model.subgraphs, model.buffers = [graph], self._buffers
+        model.signatureDefs = [self._signature(inputs, outputs)]
         model.operatorCodes = [_operator_code(code, version) for code, version in self._codes]
-        size = sum(buffer.data.size + ALIGNMENT for buffer in self._buffers if buffer.data is not None)
+        size = sum(buffer.data.nbytes + ALIGNMENT for buffer in self._buffers if buffer.data is not None)
         builder = flatbuffers.Builder(size + _HEADROOM)
         builder.Finish(model.Pack(builder), _IDENTIFIER)
-        return bytes(builder.Output())
+        # Output() would copy all of it once more.
+        return bytes(memoryview(builder.Bytes)[builder.Head() :])
+
+    def _signature(self, inputs: Sequence[int], outputs: Sequence[int]) -> Any:
+        """By which a program finds inputs and outputs by their names."""
+        signature = schema.SignatureDefT()
+        signature.signatureKey = SIGNATURE
+        signature.inputs, signature.outputs = self._named(inputs), self._named(outputs)
+        return signature
+
+    def _named(self, numbers: Sequence[int]) -> list[Any]:
+        entries = [schema.TensorMapT() for _ in numbers]
+        for entry, number in zip(entries, numbers, strict=True):
+            entry.name, entry.tensorIndex = self._tensors[number].name, number
+        return entries
 
 
 def _operator_code(code: int, version: int) -> Any:

@@ -7,18 +7,21 @@ https://ai.google.dev/edge/litert/models/quantization_spec.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewise.export.plain import Activation, Network, Operator, Step
+from edgewise.export.plain import Activation, Network, Operator, Step, Window
 from edgewise.export.quantization import Numerics
 from edgewise.export.tflite_file import Codes, schema
 from edgewise.export.tflite_numbers import Numbers
 
 INPUT, OUTPUT = "pixels", "probabilities"
 """Names of the input and the output in TFLite files."""
+
+FLOAT32 = Numerics()
 
 _FUSED = {
     Activation.LINEAR: schema.ActivationFunctionType.NONE,
@@ -34,30 +37,34 @@ _ALONE = {
 }
 
 
-def tflite_graph(network: Network, numerics: Numerics | None = None) -> bytes:
+def tflite_graph(network: Network, numerics: Numerics = FLOAT32) -> bytes:
     """Write a network as TFLite.
+
+    With int8 weights but no ranges, convolutions are hybrid: their kernels bring what they take to 8 bits as they run.
+    XNNPACK has no such kernel for depthwise convolutions, which get their weights as floats when the file is loaded.
+    With 16 bits, hard swish computes in floats, because it has no kernel for them.
 
     Args:
         network: what to write.
-        numerics: in which numbers; None: 32-bit floats.
+        numerics: in which numbers.
 
     Returns:
         A flatbuffer from uint8 ``(1, rows, columns, 3)`` to float32 ``(1, classes)``; the batch may be changed.
     """
-    return _Writer(network, numerics or Numerics()).content()
+    return _Writer(network, numerics).content()
 
 
 class _Writer:
     def __init__(self, network: Network, numerics: Numerics) -> None:
         self._network = network
-        self._numbers = Numbers(network, numerics)
+        self._numbers = Numbers(network, numerics, OUTPUT)
 
     def content(self) -> bytes:
         numbers = self._numbers
         pixels = numbers.pixels(INPUT)
         for step in self._network.steps[1:]:
             _WRITERS[step.operator](self, step)
-        return numbers.file.content([pixels], [numbers.probabilities(OUTPUT)])
+        return numbers.file.content([pixels], [numbers.probabilities()])
 
     def convolution(self, step: Step) -> None:
         assert step.window is not None
@@ -116,22 +123,28 @@ class _Writer:
     def addition(self, step: Step) -> None:
         options = schema.AddOptionsT()
         options.fusedActivationFunction = _FUSED[step.activation]
+        options.potScaleInt16 = False  # any scale
         self._plain(step, Codes.ADD, options)
 
     def multiplication(self, step: Step) -> None:
         self._plain(step, Codes.MUL, schema.MulOptionsT())
 
     def scaling(self, step: Step) -> None:
-        """Two operators on constants, those that change something."""
+        """On floats, two operators on constants, those that change something."""
         numbers, (before,) = self._numbers, step.inputs
         assert step.kernel is not None
         assert step.bias is not None
+        if numbers.whole(step):
+            self.depthwise(_as_depthwise(step))
+            return
         tensor = numbers.take(step, before)
         parts = [
             (Codes.MUL, schema.MulOptionsT(), step.kernel, 1, "factor"),
             (Codes.ADD, schema.AddOptionsT(), step.bias, 0, "offset"),
         ]
         used = [part for part in parts if (part[2] != part[3]).any()]
+        if not used:
+            numbers.stand_for(step, tensor)
         for number, (code, options, values, _, name) in enumerate(used):
             constant = numbers.floats(f"{step.name}/{name}", values)
             if number == len(used) - 1:
@@ -173,6 +186,16 @@ class _Writer:
         if constant is not None:
             inputs.append(numbers.file.constant(f"{step.name}/by", constant))
         numbers.operator(step, code, inputs, options)
+
+
+def _as_depthwise(step: Step) -> Step:
+    """A scaling as a convolution of one place, whose int8 kernel has a scale for each channel and so is exact."""
+    assert step.kernel is not None
+    assert step.bias is not None
+    kernel, bias = (np.broadcast_to(values, step.channels) for values in (step.kernel, step.bias))
+    return replace(
+        step, operator=Operator.DEPTHWISE, kernel=kernel.reshape(1, 1, -1, 1), bias=bias, window=Window((1, 1))
+    )
 
 
 _WRITERS: dict[Operator, Callable[[_Writer, Step], None]] = {
