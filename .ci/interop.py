@@ -21,6 +21,7 @@ SCHEMES = ("fp32", "fp16", "dynamic", "int8")
 def make(folder: Path) -> None:
     """Everything that the other parts need."""
     import cv2
+
     from edgewise.export.release import Request, export
     from edgewise.export.variants import variants
     from edgewise.runtime.classifier import Classifier
@@ -94,7 +95,7 @@ def _photos(folder: Path) -> list[Path]:
 
 def _compare(title: str, found: list[str], expected: list[str]) -> None:
     same = sum(one == other for one, other in zip(found, expected, strict=True))
-    print(f"{title}: {same} of {len(expected)} answers are the same, {len(set(expected))} different ones")
+    sys.stdout.write(f"{title}: {same} of {len(expected)} answers are the same, {len(set(expected))} different ones\n")
     if same < len(expected) or len(set(expected)) < 2:
         sys.exit(f"interop: {title} answers otherwise than edgewise")
 

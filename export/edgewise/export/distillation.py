@@ -44,7 +44,7 @@ class FineTuning:
     optimizer: str = "adamw"  # or "sgd", with Nesterov momentum
     range_decay: float = 1.0  # of the moving averages of activations' ranges, above 0; 1: they stay as calibrated
     seed: int = 0
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    augmentation: Augmentation = field(default_factory=lambda: Augmentation(zoom=0.3, light=0.2))
 
     def __post_init__(self) -> None:
         for name, fits, expected in (
