@@ -122,6 +122,17 @@ def test_the_line_for_a_person_has_every_figure() -> None:
     )
 
 
+@pytest.mark.parametrize(("moved", "passes"), [(0.004, True), (0.02, False)])
+def test_a_float_file_may_decide_a_tie_otherwise(moved: float, passes: bool) -> None:
+    photos = held_out([0] * 10, [0] * 10)
+    photos.reference[3] = [0.4, 0.4, 0.1, 0.1]
+    probabilities = photos.reference.copy()
+    probabilities[3] = [0.4 - moved, 0.4 + moved, 0.1, 0.1]
+    verdict = compare(probabilities, photos, Scheme.FP16, 0)
+    assert verdict.parity.agreement == 0.9
+    assert (verdict.refusal is None) is passes
+
+
 def test_the_photos_that_differ_most_are_named_the_worst_first() -> None:
     photos = held_out([0] * 20, [0] * 20)
     probabilities = photos.reference.copy()

@@ -236,7 +236,7 @@ def test_options_out_of_range_are_named_as_they_are_typed(values: dict[str, Any]
 
 def test_the_learning_rate_follows_the_weights() -> None:
     assert Recipe(weights="none").peak_rate == 1e-3
-    assert Recipe(weights="imagenet").peak_rate == 1e-4
+    assert Recipe(weights="imagenet").peak_rate == 5e-4
     assert Recipe(weights="none", learning_rate=0.5).peak_rate == 0.5
 
 

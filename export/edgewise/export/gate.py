@@ -20,6 +20,10 @@ from edgewise.train.pixels import Images, Pixels
 MIN_AGREEMENT = 0.995
 """Smallest share of equal top-1 answers of a float file and the network."""
 
+TIE = 0.005
+"""Difference of probabilities up to which a float file that answers otherwise only decided between equals; 16-bit
+floats move them by half of that."""
+
 WORST = 5
 """Photos that a verdict names."""
 
@@ -112,12 +116,13 @@ def compare(probabilities: NDArray[np.float32], held_out: HeldOut, scheme: Schem
         mean_difference=float(difference.mean()),
         photos=len(truth),
     )
+    same = float(((answers == expected) | (difference.max(axis=1) <= TIE)).mean())
     right = share(int((answers == truth).sum()), len(truth))
     drop = 100 * (parity.reference_top1 - right.share)
     return Verdict(
         accuracy=Accuracy(top1=right.share, photos=len(truth), split=held_out.split),
         parity=parity,
-        refusal=_refusal(probabilities, parity, drop, scheme, max_drop),
+        refusal=_refusal(probabilities, same, drop, scheme, max_drop),
         accuracy_interval=(right.low, right.high),
         drop_interval=paired_interval(expected == truth, answers == truth),
         worst=tuple(
@@ -151,13 +156,13 @@ def paired_interval(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> tupl
 
 
 def _refusal(
-    probabilities: NDArray[np.float32], parity: Parity, drop: float, scheme: Scheme, max_drop: float
+    probabilities: NDArray[np.float32], same: float, drop: float, scheme: Scheme, max_drop: float
 ) -> str | None:
     if not np.isfinite(probabilities).all():
         return "some of its probabilities are not numbers"
     if scheme in FLOAT_SCHEMES:
-        if parity.agreement < MIN_AGREEMENT:
-            return f"it agrees with the network on {parity.agreement:.2%} of the photos; at least {MIN_AGREEMENT:.1%}"
+        if same < MIN_AGREEMENT:
+            return f"it agrees with the network on {same:.2%} of the photos; at least {MIN_AGREEMENT:.1%}"
         return None
     # A hair's breadth for the rounding of shares, so that a drop of exactly max_drop passes.
     if drop > max_drop + 1e-9:
