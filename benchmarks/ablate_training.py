@@ -4,8 +4,8 @@
 
 PHOTOS has train, validation and test folders of class folders. Every third training photo (``--share 3``) is used, so
 that a run takes minutes. Without ``--weights`` all variants begin from scratch, on a network of one block per stage.
-With it, ``plain`` is the notebook recipe of ``compare_training.py``, for as many epochs. What is in the output file
-already is not measured again, so the script can be stopped and gone on with.
+``plain`` is the notebook recipe of ``compare_training.py``, for as many epochs. What is in the output file already is
+not measured again, so the script can be stopped and gone on with.
 """
 
 from __future__ import annotations
@@ -26,12 +26,17 @@ from compare_training import Turns, plain
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "rate 0.0001": {"learning_rate": 1e-4},
-    "photos not varied": {"augmentation": {"flip": False, "zoom": 0.0, "light": 0.0}},
+    "photos not varied": {"augmentation": {"flip": False}},
+    "zoom 0.15, light 0.2": {"augmentation": {"zoom": 0.15, "light": 0.2}},
+    "no head first": {"head_epochs": 0},
     "mixup 0.2": {"mixup": 0.2},
     "averaged weights 0.98": {"ema": 0.98},
     "label smoothing 0.1": {"label_smoothing": 0.1},
 }
 """Changes of one part each."""
+
+NEEDS_WEIGHTS = frozenset({"rate 0.0001", "no head first"})
+"""Variants that say nothing about a training from scratch."""
 
 SCRATCH_BLOCKS = (1, 1, 1)
 
@@ -48,9 +53,9 @@ def edgewise(photos: Path, variant: str, options: argparse.Namespace) -> float:
         changes["augmentation"] = Augmentation(**changes["augmentation"])
     changes.setdefault("precision", "float32")
     weights = str(options.weights) if options.weights else "none"
+    changes.setdefault("head_epochs", options.head_epochs)
     recipe = Recipe(
-        weights=weights, epochs=options.epochs, head_epochs=options.head_epochs, seed=options.seed,
-        patience=options.epochs, **changes,
+        weights=weights, epochs=options.epochs, seed=options.seed, patience=options.epochs, **changes,
     )  # fmt: skip
     plan = Plan(recipe, options.image_size, None if options.weights else SCRATCH_BLOCKS)
     with tempfile.TemporaryDirectory() as folder:
@@ -63,10 +68,37 @@ def notebook(photos: Path, options: argparse.Namespace) -> float:
     import tf_keras
 
     tf_keras.utils.set_random_seed(options.seed)
+    if not options.weights:
+        return from_scratch(photos, options)
     with tempfile.NamedTemporaryFile("w") as never_stopped:
         turns = Turns(Path(never_stopped.name))
         result = plain(turns, photos, options.weights, options.image_size, 32, options.head_epochs, options.epochs)
     return float(result["test"])
+
+
+def from_scratch(photos: Path, options: argparse.Namespace) -> float:
+    """Test accuracy of what a notebook does without first weights: flips, zooms and Adam, on the same small network."""
+    import tensorflow as tf
+    import tf_keras as keras
+
+    from edgewise.train.architecture import choose
+    from edgewise.train.backbones import DEFAULT_BACKBONE
+    from edgewise.train.network import build
+
+    size, classes = options.image_size, len(list((photos / "train").iterdir()))
+    train, validation, test = (
+        keras.utils.image_dataset_from_directory(
+            photos / split, image_size=(size, size), batch_size=32, shuffle=split == "train", seed=options.seed
+        ).prefetch(tf.data.AUTOTUNE)
+        for split in ("train", "validation", "test")
+    )
+    network = build(choose(DEFAULT_BACKBONE, classes, image_size=size, counts=SCRATCH_BLOCKS))
+    inputs = keras.Input((size, size, 3))
+    varied = keras.layers.RandomZoom(0.15)(keras.layers.RandomFlip("horizontal")(inputs))
+    model = keras.Model(inputs, network(keras.layers.Rescaling(1 / 127.5, -1)(varied)))
+    model.compile(keras.optimizers.Adam(), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.fit(train, epochs=options.epochs, validation_data=validation, verbose=0)
+    return float(model.evaluate(test, verbose=0)[1])
 
 
 def share_of(photos: Path, share: int, folder: Path) -> Path:
@@ -99,7 +131,7 @@ def main() -> None:
         sys.stdout.write(f"{one(options.photos, options)}\n")
         return
     results: dict[str, dict[str, float]] = json.loads(options.out.read_text()) if options.out.exists() else {}
-    names = [*(["plain"] if options.weights else []), *VARIANTS]
+    names = ["plain", *(name for name in VARIANTS if options.weights or name not in NEEDS_WEIGHTS)]
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.argv[0], str(share_of(options.photos, options.share, Path(folder))), *sys.argv[2:]]
         # All variants of a seed before the next seed, so that what there is can be compared at any time.

@@ -6,12 +6,13 @@ import os
 import sys
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgewise.cli.model_options import Model, opens_model
 from edgewise.spec import InputError
+from edgewise.spec.opening import Opening
 
 if TYPE_CHECKING:
     from edgewise.runtime.camera import Source
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from edgewise.runtime.overlay import Window
 
 
+@opens_model
 def live(
-    model: Annotated[Path, typer.Argument(help="A .tflite or .onnx file that Edgewise exported.")],
+    model: Model,
     camera: Annotated[int | None, typer.Option(min=0, help="Number of the camera. Default: 0.")] = None,
     source: Annotated[
         str | None, typer.Option(help="A video file, or a stream at http://, https:// or rtsp://, instead of a camera.")
@@ -39,18 +41,12 @@ def live(
         bool, typer.Option("--every-frame", help="Classify every frame of a video file, however long that takes.")
     ] = False,
     top_k: Annotated[int, typer.Option("--top-k", min=1, help="How many classes to list per frame.")] = 5,
-    unknown_threshold: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Answer 'unknown' below this probability (0-1). Default: the model's own."),
-    ] = None,
-    backend: Annotated[
-        str | None, typer.Option(help="Engine: litert for .tflite, onnxruntime for .onnx. Default: by the file.")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the engine. Default: all cores.")] = None,
     width: Annotated[int | None, typer.Option(min=1, help="Width to ask the camera for, in pixels.")] = None,
     height: Annotated[int | None, typer.Option(min=1, help="Height to ask the camera for, in pixels.")] = None,
     fps: Annotated[float | None, typer.Option(min=0.1, help="Frames per second to ask the camera for.")] = None,
     max_frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many classified frames.")] = None,
+    *,
+    opening: Opening,
 ) -> None:
     """Say what a camera or a video shows, as it runs.
 
@@ -64,7 +60,7 @@ def live(
 
     origin = _origin(camera, source, width, height, fps)
     grabber = Grabber(origin, every_frame=every_frame)
-    classifier = Classifier.open(model, backend=backend, threads=threads, unknown_threshold=unknown_threshold)
+    classifier = Classifier.open(model, opening)
     session = Session(classifier, grabber, top_k)
     try:
         with ExitStack() as stack:

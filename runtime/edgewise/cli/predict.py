@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 import typer
 
 from edgewise.cli.console import reporter
+from edgewise.cli.model_options import Model, opens_model
 from edgewise.spec import InputError, OutputError, PhotoError
+from edgewise.spec.opening import Opening
 from edgewise.spec.progress import Silent
 
 if TYPE_CHECKING:
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
     from edgewise.spec.progress import Step
 
 
+@opens_model
 def predict(
-    model: Annotated[Path, typer.Argument(help="A .tflite or .onnx file that Edgewise exported.")],
+    model: Model,
     sources: Annotated[
         list[str],
         typer.Argument(
@@ -38,15 +41,9 @@ def predict(
     json_lines: Annotated[bool, typer.Option("--json", help="Short for --format jsonl.")] = False,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of standard output.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file of --out if it exists.")] = False,
-    unknown_threshold: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Answer 'unknown' below this probability (0-1). Default: the model's own."),
-    ] = None,
-    backend: Annotated[
-        str | None, typer.Option(help="Engine: litert for .tflite, onnxruntime for .onnx. Default: by the file.")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of the engine. Default: all cores.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any photo could not be read.")] = False,
+    *,
+    opening: Opening,
 ) -> None:
     """Say what photos show.
 
@@ -65,7 +62,7 @@ def predict(
     found = find_photos(sources)
     if found.ignored:
         typer.echo(f"files ignored, because they are no photos by their suffix: {found.ignored}", err=True)
-    classifier = Classifier.open(model, backend=backend, threads=threads, unknown_threshold=unknown_threshold)
+    classifier = Classifier.open(model, opening)
     try:
         with _stream(out) as stream:
             sink = open_sink(form, stream, labels=classifier.labels, paths=found.photos, top_k=top_k)

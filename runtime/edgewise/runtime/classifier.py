@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from edgewise.runtime.backends import Backend, open_backend
 from edgewise.runtime.images import Picture, fit, prepare
 from edgewise.runtime.modelfile import ModelFile, read_model
 from edgewise.spec import InputError, Manifest
+from edgewise.spec.opening import Opening
 
 UNKNOWN = "unknown"
 """The label of an answer whose probability stays below the threshold."""
@@ -51,29 +53,22 @@ class Classifier:
             raise InputError(f"--unknown-threshold {self.unknown_threshold}", "a probability from 0 to 1")
 
     @classmethod
-    def open(
-        cls,
-        path: Path | str,
-        *,
-        backend: str | None = None,
-        threads: int | None = None,
-        unknown_threshold: float | None = None,
-    ) -> Classifier:
+    def open(cls, path: Path | str, opening: Opening | None = None, **fields: Any) -> Classifier:
         """Verify and load a .tflite or .onnx file that Edgewise exported.
 
         Args:
             path: the file.
-            backend: "litert" or "onnxruntime"; None takes the one for the format.
-            threads: CPU threads, >= 1; None takes every core this process may use.
-            unknown_threshold: probability 0-1 below which the answer is "unknown"; None takes the model's own.
+            opening: how; None: as ``fields`` say.
+            fields: those of `Opening`, instead of one.
 
         Raises:
             ModelError: the file is missing, damaged or not ours.
             BackendError: the backend cannot run it.
             InputError: the threshold is not a probability.
         """
+        opening = opening or Opening(**fields)
         model = read_model(Path(path))
-        return cls(model, open_backend(model, backend, threads), unknown_threshold)
+        return cls(model, open_backend(model, opening.backend, opening.threads), opening.unknown_threshold)
 
     @property
     def manifest(self) -> Manifest:
