@@ -28,6 +28,10 @@ EXTRA_OF_MODULE = {
     "tensorflow_model_optimization": "export",
     "tf2onnx": "export",
     "jinja2": "bench",
+    "segno": "web",
+    "starlette": "web",
+    "uvicorn": "web",
+    "websockets": "web",
 }
 """Which extra brings a module. Where one is missing, the extra that the command asks for is named."""
 
