@@ -119,7 +119,7 @@ def test_a_backend_that_does_not_run_the_format(name: str, backend: str, right: 
     with pytest.raises(BackendError) as caught:
         open_backend(read_model(DATA / name), backend)
     assert str(caught.value) == (
-        f"--backend {backend} does not run {name}\nExpected: for this file: {right}\nDo: leave --backend out"
+        f"--backend {backend} does not run {name}\nExpected: for this file: {right}, openvino\nDo: leave --backend out"
     )
     assert open_backend(read_model(DATA / name), right, 1).name == right
 
@@ -156,7 +156,7 @@ def test_a_manifest_that_does_not_fit_the_network(tmp_path: Path, name: str, man
 
 def test_a_network_of_floats_is_refused(tmp_path: Path) -> None:
     error = refused(stored(tmp_path, "m.onnx", embed_onnx(network(TensorProto.FLOAT), MANIFEST)))
-    assert error.got == f"{tmp_path / 'm.onnx'} takes tensor(float) and gives tensor(float)"
+    assert error.got == f"{tmp_path / 'm.onnx'} takes float32 and gives float32"
     assert error.expected == "uint8 pixels in and float32 probabilities out, as its manifest says"
 
 

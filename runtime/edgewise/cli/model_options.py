@@ -20,22 +20,53 @@ from edgewise.spec.opening import Opening
 PANEL = "Running the model"
 """Panel of the help."""
 
-Model = Annotated[Path, typer.Argument(help="A .tflite or .onnx file that Edgewise exported.", show_default=False)]
+FOREIGN_PANEL = "Files that Edgewise did not export"
+"""Panel of the help, for what cannot be found out about such files."""
+
+Model = Annotated[
+    Path, typer.Argument(help="A .tflite or .onnx file; one of another maker with --labels.", show_default=False)
+]
+
+
+def _option(text: str, shown: str | bool = False, panel: str = PANEL, **more: Any) -> Any:
+    return typer.Option(help=text, show_default=shown, rich_help_panel=panel, **more)
+
 
 OPTIONS: dict[str, Any] = {
     "backend": Annotated[
         str | None,
-        typer.Option(help="Engine: litert for .tflite, onnxruntime for .onnx.", show_default="by the file",
-                     rich_help_panel=PANEL),
+        _option("Engine: litert (.tflite), onnxruntime (.onnx), openvino (both), or auto: the fastest, measured once "
+                "and remembered.", "by the file"),
     ],
-    "threads": Annotated[
-        int | None,
-        typer.Option(min=1, help="CPU threads of the engine.", show_default="all cores", rich_help_panel=PANEL),
+    "provider": Annotated[
+        str | None, _option("What computes: cpu, or what the engine lists, such as cuda or tensorrt.", "cpu"),
     ],
+    "threads": Annotated[int | None, _option("CPU threads of the engine.", "all cores", min=1)],
+    "precision": Annotated[
+        str | None, _option("What floats are computed in: fp32, or bf16 where engine and CPU have it.", "fp32"),
+    ],
+    "allow_fallback": Annotated[
+        bool, _option("Go on with what there is where backend, provider or precision is not there."),
+    ],
+    "retune": Annotated[bool, _option("With --backend auto: measure again.")],
     "unknown_threshold": Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help="Answer 'unknown' below this probability (0-1).",
-                     show_default="the model's own", rich_help_panel=PANEL),
+        float | None, _option("Answer 'unknown' below this probability (0-1).", "the model's own", min=0, max=1),
+    ],
+    "labels": Annotated[
+        Path | None, _option("Text file with a class name a line, in the order of the output.", panel=FOREIGN_PANEL),
+    ],
+    "normalize": Annotated[
+        str | None,
+        _option("What pixels become: none (0-255), 0..1, -1..1, imagenet, or MEAN/DEVIATION in pixel values, such as "
+                "127.5/127.5 or 124,116,104/58,57,57.", "as its metadata says", FOREIGN_PANEL),
+    ],
+    "input_layout": Annotated[str | None, _option("Order of the input: NHWC or NCHW.", "by its shape", FOREIGN_PANEL)],
+    "color_order": Annotated[str | None, _option("Order of the colours: rgb or bgr.", "rgb", FOREIGN_PANEL)],
+    "image_size": Annotated[
+        int | None, _option("Height and width in pixels, where the file leaves them open.", panel=FOREIGN_PANEL, min=1),
+    ],
+    "output_kind": Annotated[
+        str | None, _option("What it gives: probabilities or logits.", "by a trial", FOREIGN_PANEL),
     ],
 }  # fmt: skip
 """An option for each field of `Opening`, by its name."""

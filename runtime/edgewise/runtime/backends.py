@@ -1,4 +1,4 @@
-"""The engines that run a model file, behind one Protocol.
+"""What runs a model file: pictures in, probabilities out, whichever engine computes them.
 
 A Protocol and not a base class, because the Keras reference of the benchmarks lives in another package and fits in
 without importing this one.
@@ -7,15 +7,18 @@ without importing this one.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgewise.runtime.engines import is_installed, kinds_for
+from edgewise.runtime.engines.base import CPU, FP32, Engine, Kind, Network, Settings, Shape, not_installed
+from edgewise.runtime.interface import Interface
 from edgewise.runtime.modelfile import ModelFile
-from edgewise.spec import BackendError, Format, ModelError, Scheme
-from edgewise.spec.quiet import quiet_stderr
+from edgewise.spec import BackendError, Format, ModelError
+from edgewise.spec.opening import Opening
 
 
 class Backend(Protocol):
@@ -23,6 +26,8 @@ class Backend(Protocol):
 
     name: str
     threads: int
+    provider: str  # what computes: "cpu", "cuda", ...
+    precision: str  # what floats are computed in: "fp32" or "bf16"
 
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Classify prepared pictures.
@@ -42,142 +47,152 @@ def usable_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-class LiteRtBackend:
-    """Runs .tflite files with the LiteRT interpreter, one picture at a time, as they were converted."""
+class EngineBackend:
+    """An engine, with what stands between it and the pictures of a foreign network."""
 
-    name = "litert"
-
-    def __init__(self, model: ModelFile, threads: int) -> None:
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ModuleNotFoundError as error:
-            raise _not_installed("litert", "ai-edge-litert") from error
-        self.threads = threads
-        try:
-            # From the verified bytes, never from the path: the file may change under a mapping.
-            with quiet_stderr():
-                self._interpreter = Interpreter(model_content=model.content, num_threads=threads)
-                self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise _not_loadable(model, "LiteRT", error) from error
-        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
-        _check_signature(model, [tuple(i["shape"]) for i in inputs], [tuple(o["shape"]) for o in outputs])
-        if inputs[0]["dtype"] is not np.uint8 or outputs[0]["dtype"] is not np.float32:
-            raise ModelError(
-                f"{model.path} takes {inputs[0]['dtype'].__name__} and gives {outputs[0]['dtype'].__name__}",
-                "uint8 pixels in and float32 probabilities out, as its manifest says",
-                "export it again",
-            )
-        self._input, self._output = inputs[0]["index"], outputs[0]["index"]
+    def __init__(self, engine: Engine, choice: Choice, interface: Interface | None = None) -> None:
+        self.name = choice.kind.name
+        self.threads = choice.settings.threads
+        self.provider = choice.settings.provider
+        self.precision = choice.settings.precision
+        self._engine, self._interface = engine, interface
+        self._output = interface.output if interface else 0
+        self._batch = engine.inputs[0].shape[0]
 
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Backend.run`."""
-        return np.concatenate([self._run_one(picture) for picture in batch])
+        if self._interface is None:
+            return self._in_batches(batch)
+        return self._interface.probabilities(self._in_batches(self._interface.prepared(batch)))
 
-    def _run_one(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-        self._interpreter.set_tensor(self._input, picture[np.newaxis])
-        self._interpreter.invoke()
-        result: NDArray[np.float32] = self._interpreter.get_tensor(self._output)
-        return result
-
-
-class OnnxRuntimeBackend:
-    """Runs .onnx files with ONNX Runtime on the CPU."""
-
-    name = "onnxruntime"
-
-    def __init__(self, model: ModelFile, threads: int) -> None:
-        try:
-            import onnxruntime as ort
-        except ModuleNotFoundError as error:
-            raise _not_installed("onnxruntime", "onnxruntime") from error
-        self.threads = threads
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        if model.manifest.scheme is Scheme.DYNAMIC:
-            # Otherwise the weights would be turned into floats for every picture, instead of once.
-            options.add_session_config_entry("session.disable_quant_qdq", "1")
-        try:
-            self._session: Any = ort.InferenceSession(model.content, options, providers=["CPUExecutionProvider"])
-            # Names are read here, because those of a hostile file need not be UTF-8.
-            inputs = [(entry.name, entry.type, tuple(entry.shape)) for entry in self._session.get_inputs()]
-            outputs = [(entry.name, entry.type, tuple(entry.shape)) for entry in self._session.get_outputs()]
-        except (RuntimeError, ValueError) as error:
-            raise _not_loadable(model, "ONNX Runtime", error) from error
-        except Exception as error:
-            # ONNX Runtime's own classes derive from the bare Exception and are not importable by a public name.
-            if type(error).__module__.startswith("onnxruntime"):
-                raise _not_loadable(model, "ONNX Runtime", error) from error
-            raise
-        _check_signature(model, [shape for *_, shape in inputs], [shape for *_, shape in outputs])
-        (self._input, taken, _), (output, given, _) = inputs[0], outputs[0]
-        if taken != "tensor(uint8)" or given != "tensor(float)":
-            raise ModelError(
-                f"{model.path} takes {taken} and gives {given}",
-                "uint8 pixels in and float32 probabilities out, as its manifest says",
-                "export it again",
-            )
-        self._outputs = [output]
-
-    def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """See `Backend.run`."""
-        result: NDArray[np.float32] = self._session.run(self._outputs, {self._input: batch})[0]
-        return result
+    def _in_batches(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Run as many pictures at once as the network takes; one that takes more than there are gets some twice."""
+        size = self._batch
+        if size is None or size == len(array):
+            return self._engine.run(array, self._output)
+        parts = [array[start : start + size] for start in range(0, len(array), size)]
+        full = [np.resize(part, (size, *part.shape[1:])) if len(part) < size else part for part in parts]
+        return np.concatenate([self._engine.run(part, self._output) for part in full])[: len(array)]
 
 
-_BACKENDS: Mapping[Format, Mapping[str, Callable[[ModelFile, int], Backend]]] = {
-    Format.TFLITE: {"litert": LiteRtBackend},
-    Format.ONNX: {"onnxruntime": OnnxRuntimeBackend},
-}
+@dataclass(frozen=True)
+class Choice:
+    """An engine and how it is used; every part of it is there."""
+
+    kind: Kind
+    settings: Settings
 
 
 def backends_for(model_format: Format) -> tuple[str, ...]:
-    """Names of the backends that run files of this format, the usual one first."""
-    return tuple(_BACKENDS[model_format])
+    """Names of the backends of the base install that run files of this format, the usual one first."""
+    return tuple(kind.name for kind in kinds_for(model_format) if "[" not in kind.install)
 
 
-def open_backend(model: ModelFile, backend: str | None = None, threads: int | None = None) -> Backend:
-    """Load a model file.
+def choose(model_format: Format, name: str, opening: Opening) -> Choice:
+    """Choose what runs a file.
+
+    Args:
+        model_format: of the file.
+        name: how the file is called in error messages.
+        opening: what is asked for; ``backend`` is not "auto".
+
+    Raises:
+        BackendError: something that was asked for is not there, and no fallback is allowed. The message lists what is.
+    """
+    threads = opening.threads
+    if threads is not None and threads < 1:
+        raise BackendError(f"--threads {threads}", "a number of at least 1")
+    kind = _kind(model_format, name, opening)
+    provider = _one_of("provider", opening.provider, kind.providers(), kind, opening)
+    precision = _one_of("precision", opening.precision, kind.precisions(provider), kind, opening)
+    return Choice(kind, Settings(threads or usable_cores(), provider, precision))
+
+
+def _kind(model_format: Format, name: str, opening: Opening) -> Kind:
+    fitting = kinds_for(model_format)
+    asked = opening.backend
+    found = next((kind for kind in fitting if asked in (None, kind.name)), None)
+    if found and is_installed(found):
+        return found
+    usual = fitting[0]
+    if opening.allow_fallback and found is not usual and is_installed(usual):
+        return usual
+    if found:
+        raise not_installed(found.name, found.install)
+    names = ", ".join(kind.name + ("" if is_installed(kind) else " (not installed)") for kind in fitting)
+    raise BackendError(f"--backend {asked} does not run {name}", f"for this file: {names}", "leave --backend out")
+
+
+def _one_of(option: str, asked: str | None, there: tuple[str, ...], kind: Kind, opening: Opening) -> str:
+    if asked is None or asked.lower() in there:
+        return there[0] if asked is None else asked.lower()
+    if opening.allow_fallback:
+        return there[0]
+    raise BackendError(
+        f"--{option} {asked} is not there with {kind.title} {kind.version()} on this machine",
+        "one of " + ", ".join(there),
+        f"leave --{option} out, or add --allow-fallback to go on with {there[0]}",
+    )
+
+
+def open_engine(network: Network, choice: Choice, *, allow_fallback: bool = False) -> tuple[Engine, Choice]:
+    """Load a network; gives the engine and what it is at work with.
+
+    Raises:
+        BackendError: a provider or precision that is there in name cannot be used, and no fallback is allowed.
+        ModelError: the engine refuses the file.
+    """
+    try:
+        return choice.kind.open(network, choice.settings), choice
+    except BackendError:
+        plain = replace(choice, settings=Settings(choice.settings.threads, CPU, FP32))
+        if not allow_fallback or plain == choice:
+            raise
+        return plain.kind.open(network, plain.settings), plain
+
+
+def open_backend(
+    model: ModelFile, backend: str | None = None, threads: int | None = None, opening: Opening | None = None
+) -> Backend:
+    """Load a model file that Edgewise exported.
 
     Args:
         model: a verified file.
-        backend: one of `backends_for`; None takes the first.
+        backend: one that runs the format; None takes the usual one.
         threads: CPU threads, >= 1; None takes every core this process may use.
+        opening: instead of ``backend`` and ``threads``: these and what else there is to say.
 
     Raises:
-        BackendError: the backend does not run this format, is not installed, or ``threads`` is less than 1.
+        BackendError: the backend does not run this format, is not installed, or ``threads`` is less than 1; or another
+            part of ``opening`` is not granted.
         ModelError: the backend refuses the file, or its input or output differs from its manifest.
     """
-    choice = _BACKENDS[model.format]
-    name = backend or next(iter(choice))
-    if name not in choice:
-        raise BackendError(
-            f"--backend {name} does not run {model.path.name}",
-            "for this file: " + ", ".join(choice),
-            "leave --backend out",
-        )
-    if threads is not None and threads < 1:
-        raise BackendError(f"--threads {threads}", "a number of at least 1")
-    return choice[name](model, threads or usable_cores())
+    opening = opening or Opening(backend=backend, threads=threads)
+    choice = choose(model.format, model.path.name, opening)
+    network = Network(str(model.path), model.format, model.content, model.manifest.scheme)
+    engine, granted = open_engine(network, choice, allow_fallback=opening.allow_fallback)
+    check_signature(model, engine)
+    return EngineBackend(engine, granted)
 
 
-def _check_signature(model: ModelFile, inputs: list[tuple[Any, ...]], outputs: list[tuple[Any, ...]]) -> None:
+def check_signature(model: ModelFile, engine: Engine) -> None:
+    """Raise ModelError where a network does not take and give what its manifest says."""
     spec, labels = model.manifest.input, len(model.manifest.labels)
-    fits = len(inputs) == 1 and len(outputs) == 1 and inputs[0][1:] == (spec.height, spec.width, 3)
-    if not fits or outputs[0][1:] != (labels,):
+    inputs, outputs = engine.inputs, engine.outputs
+    fits = len(inputs) == 1 and len(outputs) == 1 and inputs[0].shape[1:] == (spec.height, spec.width, 3)
+    if not fits or outputs[0].shape[1:] != (labels,):
         raise ModelError(
-            f"{model.path} has inputs {inputs} and outputs {outputs}",
+            f"{model.path} has inputs {_shapes(inputs)} and outputs {_shapes(outputs)}",
             f"(n, {spec.height}, {spec.width}, 3) and (n, {labels}), as its manifest says",
+            "export it again",
+        )
+    if inputs[0].dtype != "uint8" or outputs[0].dtype != "float32":
+        raise ModelError(
+            f"{model.path} takes {inputs[0].dtype} and gives {outputs[0].dtype}",
+            "uint8 pixels in and float32 probabilities out, as its manifest says",
             "export it again",
         )
 
 
-def _not_installed(name: str, package: str) -> BackendError:
-    return BackendError(f"the backend '{name}' is not installed", do=f"pip install {package}")
-
-
-def _not_loadable(model: ModelFile, engine: str, error: Exception) -> ModelError:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return ModelError(f"{engine} cannot load {model.path}: {reason}", do="export it again, or update the backend")
+def _shapes(infos: Any) -> list[Shape]:
+    return [info.shape for info in infos]

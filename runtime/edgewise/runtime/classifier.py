@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewise.runtime.backends import Backend, open_backend
+from edgewise.runtime.backends import Backend
 from edgewise.runtime.images import Picture, fit, prepare
-from edgewise.runtime.modelfile import ModelFile, read_model
+from edgewise.runtime.loading import load
+from edgewise.runtime.modelfile import ModelFile
 from edgewise.spec import InputError, Manifest
 from edgewise.spec.opening import Opening
 
@@ -67,8 +68,8 @@ class Classifier:
             InputError: the threshold is not a probability.
         """
         opening = opening or Opening(**fields)
-        model = read_model(Path(path))
-        return cls(model, open_backend(model, opening.backend, opening.threads), opening.unknown_threshold)
+        loaded = load(Path(path), opening)
+        return cls(loaded.model, loaded.backend, opening.unknown_threshold)
 
     @property
     def manifest(self) -> Manifest:
@@ -118,12 +119,16 @@ class Classifier:
         Raises:
             InputError: an array of another shape or dtype.
         """
+        self.check(batch)
+        return self.backend.run(batch)
+
+    def check(self, batch: NDArray[np.uint8]) -> None:
+        """Raise InputError for anything but ``(n, height, width, 3)`` uint8 at the model's input size, n >= 1."""
         size = (self.manifest.input.height, self.manifest.input.width, 3)
         if batch.shape[1:] != size or batch.dtype != np.uint8 or not len(batch):
             raise InputError(
                 f"an array of shape {batch.shape} and dtype {batch.dtype}", f"(n, {size[0]}, {size[1]}, 3) uint8 RGB"
             )
-        return self.backend.run(batch)
 
     def prediction(self, probabilities: NDArray[np.float32], top_k: int = 5) -> Prediction:
         """Turn one row of probabilities ``(classes,)`` into an answer with the ``top_k`` best classes."""

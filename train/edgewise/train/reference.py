@@ -44,7 +44,7 @@ def open_network(run: Run) -> Any:
 class KerasReference:
     """A run's network as `edgewise.runtime.backends.Backend`: uint8 pictures in, probabilities out."""
 
-    name = "keras"
+    name, provider, precision = "keras", "cpu", "fp32"
 
     def __init__(self, run: Run, threads: int | None = None) -> None:
         use_threads(threads)

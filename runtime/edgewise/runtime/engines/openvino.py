@@ -1,0 +1,194 @@
+"""OpenVINO: runs .onnx and .tflite files on the CPU, and on the GPUs and NPUs it finds.
+
+Left to itself it computes floats in bfloat16 where the CPU can, which is not what the file says: here it is told what
+to compute in. Only the CPU was ever run by the project's own tests.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewise.runtime.engines.base import (
+    BF16,
+    CPU,
+    FP32,
+    Engine,
+    Kind,
+    Network,
+    Settings,
+    Shape,
+    TensorInfo,
+    not_installed,
+    not_loadable,
+    not_runnable,
+)
+from edgewise.runtime.tflite_graph import tflite_graph
+from edgewise.spec import BackendError, Format
+from edgewise.spec.quiet import quiet_stderr
+
+NAME, TITLE, MODULE, INSTALL = "openvino", "OpenVINO", "openvino", "'edgewise[openvino]'"
+
+_TELEMETRY = "openvino_telemetry"
+_HINTS = {FP32: "f32", BF16: "bf16"}
+
+
+class OpenVinoEngine:
+    """A file that OpenVINO compiled for one device."""
+
+    def __init__(self, network: Network, settings: Settings) -> None:
+        core = _core()
+        self._name = network.name
+        try:
+            with quiet_stderr():
+                model = _read(core, network)
+                compiled = core.compile_model(model, settings.provider.upper(), _options(settings))
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise _reason(network, error) from error
+        _check_precision(compiled, settings)
+        self.inputs = tuple(map(_info, compiled.inputs))
+        self.outputs = tuple(map(_info, compiled.outputs))
+        if network.format is Format.TFLITE:
+            self.inputs, self.outputs = _with_scales(network, self.inputs, self.outputs)
+        self._request = compiled.create_infer_request()
+
+    def run(self, array: NDArray[Any], output: int = 0) -> NDArray[Any]:
+        """See `Engine.run`."""
+        try:
+            self._request.infer([array])
+            return np.array(self._request.get_output_tensor(output).data)
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise not_runnable(self._name, TITLE, error) from error
+
+
+@cache
+def _core() -> Any:
+    try:
+        with _no_telemetry():
+            import openvino
+    except ModuleNotFoundError as error:
+        raise not_installed(NAME, INSTALL) from error
+    return openvino.Core()
+
+
+@contextmanager
+def _no_telemetry() -> Iterator[None]:
+    """Keep OpenVINO from reporting its users: its tools call a server while they are imported, unless this is missing.
+
+    It then uses a stand-in that does nothing, which its makers provide.
+    """
+    before = sys.modules.get(_TELEMETRY)
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[_TELEMETRY]
+        if before is not None:
+            sys.modules[_TELEMETRY] = before
+
+
+def _read(core: Any, network: Network) -> Any:
+    if network.format is Format.ONNX:
+        return core.read_model(network.content)
+    # Of this format OpenVINO reads files only: the verified bytes in a folder that nobody else can write to.
+    with tempfile.TemporaryDirectory(prefix="edgewise-") as folder:
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(network.content)
+        return core.read_model(path)
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    hint = {"INFERENCE_PRECISION_HINT": _HINTS[settings.precision]}
+    if settings.provider != CPU:
+        return hint
+    return {**hint, "INFERENCE_NUM_THREADS": settings.threads, "NUM_STREAMS": 1}
+
+
+def _check_precision(compiled: Any, settings: Settings) -> None:
+    granted = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    if granted != _HINTS[settings.precision]:
+        raise BackendError(f"--precision {settings.precision} is not granted by {TITLE}: it computes in {granted}")
+
+
+def _reason(network: Network, error: Exception) -> Exception:
+    """OpenVINO begins with where in its own source it was; what happened comes last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    return not_loadable(network, TITLE, RuntimeError(told[0] if told else "\n".join(lines[-1:])))
+
+
+def _info(port: Any) -> TensorInfo:
+    partial = port.get_partial_shape()
+    shape: Shape = tuple(
+        None if size.is_dynamic else size.get_length() for size in (() if partial.rank.is_dynamic else partial)
+    )
+    kind = port.get_element_type()
+    try:
+        dtype = np.dtype(kind.to_dtype()).name
+    except (RuntimeError, TypeError, KeyError):
+        dtype = kind.get_type_name()
+    return TensorInfo(port.any_name if port.names else "", shape, dtype)
+
+
+def _with_scales(
+    network: Network, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
+) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """What whole numbers stand for: OpenVINO does not say it, the file does."""
+    graph = tflite_graph(network.content, network.name)
+
+    def scaled(infos: tuple[TensorInfo, ...], keys: tuple[str, ...]) -> tuple[TensorInfo, ...]:
+        if len(infos) != len(keys):
+            return infos
+        return tuple(_scaled(info, graph.tensors[key].quantization) for info, key in zip(infos, keys, strict=True))
+
+    return scaled(inputs, graph.inputs), scaled(outputs, graph.outputs)
+
+
+def _scaled(info: TensorInfo, quantization: Any) -> TensorInfo:
+    if quantization is None or quantization.scale is None or info.dtype.startswith("float"):
+        return info
+    return TensorInfo(info.name, info.shape, info.dtype, quantization.scale, quantization.zero_point)
+
+
+def providers() -> tuple[str, ...]:
+    """The devices that OpenVINO finds, the CPU first."""
+    names = [str(name).lower() for name in _core().available_devices]
+    return (CPU, *(name for name in names if name != CPU))
+
+
+def precisions(provider: str) -> tuple[str, ...]:
+    """bfloat16 is offered where the device computes in it."""
+    capabilities = _core().get_property(provider.upper(), "OPTIMIZATION_CAPABILITIES")
+    return (FP32, BF16) if "BF16" in capabilities else (FP32,)
+
+
+def open_engine(network: Network, settings: Settings) -> Engine:
+    """Load a file. Raises BackendError for a precision that is not granted, ModelError where the file is refused."""
+    return OpenVinoEngine(network, settings)
+
+
+def version() -> str:
+    """Of the installed package."""
+    return metadata.version(MODULE)
+
+
+KIND = Kind(
+    name=NAME,
+    title=TITLE,
+    module=MODULE,
+    install=INSTALL,
+    formats=frozenset({Format.TFLITE, Format.ONNX}),
+    providers=providers,
+    precisions=precisions,
+    open=open_engine,
+    version=version,
+)
