@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from edgewise.runtime.camera import Kind, Source, camera, mask, video
-from edgewise.runtime.grabber import Frame, Grabber
+from edgewise.runtime.frames import Frame
+from edgewise.runtime.grabber import Grabber
 from edgewise.spec import InputError, SourceError
 
 RED, BLUE = (0, 0, 255), (255, 0, 0)

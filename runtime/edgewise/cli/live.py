@@ -56,12 +56,12 @@ def live(
     # The classifier first: it sets limits on pictures that OpenCV reads only while it is imported.
     from edgewise.runtime.classifier import Classifier
     from edgewise.runtime.grabber import Grabber
-    from edgewise.runtime.live import Session
+    from edgewise.runtime.live import Session, Settings
 
     origin = _origin(camera, source, width, height, fps)
     grabber = Grabber(origin, every_frame=every_frame)
     classifier = Classifier.open(model, opening)
-    session = Session(classifier, grabber, top_k)
+    session = Session(classifier, grabber, Settings(top_k))
     try:
         with ExitStack() as stack:
             shown = _open_window(stack, window if window is not None else not json_lines, origin.name)
@@ -105,10 +105,11 @@ def _open_window(stack: ExitStack, wanted: bool, name: str) -> Window | None:
 def _run(
     session: Session, grabber: Grabber, window: Window | None, *, json_lines: bool, max_frames: int | None
 ) -> None:
-    from edgewise.runtime.live import answer_json
+    from edgewise.runtime.live import Answer, answer_json
 
     latest = None
-    for answer in session.answers():
+    for state in session.states():
+        answer = state if isinstance(state, Answer) else None
         if answer and json_lines:
             sys.stdout.write(answer_json(answer) + "\n")
             sys.stdout.flush()

@@ -3,6 +3,8 @@
 Every source names its backend and its time limits. FFmpeg may speak only the protocol that the address names and does
 not follow redirects, V4L2 does not wait its default of ten seconds, and what both would print is silenced, because it
 may show an address with its password. Whether a source works is judged by its first frame, not by ``isOpened()``.
+
+A source is plain data, because it is opened in another process (`edgewise.runtime.reader`).
 """
 
 from __future__ import annotations
@@ -12,19 +14,13 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from edgewise.spec import SourceError
 from edgewise.spec.files import path_text
-
-BgrPicture = NDArray[np.uint8]
-"""One frame as OpenCV gives it: (height, width, 3), blue, green, red, each 0-255."""
 
 OPEN_SECONDS = 10.0
 """Longest time that opening may take, in seconds."""
@@ -53,8 +49,31 @@ class Source:
 
     kind: Kind
     name: str  # for messages; without credentials
-    open: Callable[[], cv2.VideoCapture]  # may take OPEN_SECONDS; the result may still give no frame
-    refusal: Callable[[], SourceError]  # the error where it cannot be opened
+    address: str | int = field(repr=False)  # path, URL or number of a camera; it may hold a password
+    width: int | None = None  # pixels to ask a camera for; it may give others
+    height: int | None = None
+    fps: float | None = None  # frames per second to ask a camera for; it may give others
+
+    def open(self) -> cv2.VideoCapture:
+        """Open it, in up to `OPEN_SECONDS`; the result may still give no frame."""
+        _hush()
+        if self.kind is Kind.CAMERA:
+            return _open_camera(self)
+        address = str(self.address)
+        scheme = address.partition("://")[0].lower() if self.kind is Kind.STREAM else "file"
+        return _open_ffmpeg(address, _PROTOCOLS.get(scheme, "file"))
+
+    def refusal(self) -> SourceError:
+        """The error where it cannot be opened."""
+        if self.kind is Kind.CAMERA:
+            return _no_camera(self)
+        if self.kind is Kind.FILE:
+            return SourceError(f"{self.name} cannot be read as a video", "an .mp4, .avi, .mkv or other video file")
+        return SourceError(
+            f"{self.name} cannot be opened",
+            f"a video stream that answers within {OPEN_SECONDS:g} s, without redirecting to another address",
+            "check the address, the user and the password, and whether another player shows it",
+        )
 
 
 @dataclass(frozen=True)
@@ -66,32 +85,30 @@ class Pace:
     announced: int  # frames that the source says it holds; 0: unknown
 
 
-def camera(index: int, *, width: int | None = None, height: int | None = None, fps: float | None = None) -> Source:
-    """Describe the camera number ``index``, 0 or more.
+def camera(
+    device: int | str, *, width: int | None = None, height: int | None = None, fps: float | None = None
+) -> Source:
+    """Describe a camera.
 
     Args:
-        index: N of ``/dev/videoN`` on Linux.
+        device: N of ``/dev/videoN`` on Linux, 0 or more, or the path of a device, such as one in ``/dev/v4l/by-id``.
         width: pixels to ask for; the camera may give others.
         height: pixels to ask for; the camera may give others.
         fps: frames per second to ask for; the camera may give others.
+
+    Raises:
+        SourceError: neither a number nor a path.
     """
-    wishes = {
-        cv2.CAP_PROP_FRAME_WIDTH: width,
-        cv2.CAP_PROP_FRAME_HEIGHT: height,
-        cv2.CAP_PROP_FPS: fps,
-        cv2.CAP_PROP_BUFFERSIZE: 1,  # often ignored, hence the grabber's one slot
-    }
-
-    def open_camera() -> cv2.VideoCapture:
-        _hush()
-        os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(_V4L_SECONDS))
-        capture = cv2.VideoCapture(index, _CAMERA_BACKENDS.get(sys.platform, cv2.CAP_ANY))
-        for key, value in wishes.items():
-            if value is not None:
-                capture.set(key, value)
-        return capture
-
-    return Source(Kind.CAMERA, f"camera {index}", open_camera, lambda: _no_camera(index))
+    text = str(device)
+    if text.isascii() and text.isdigit():
+        return Source(Kind.CAMERA, f"camera {int(text)}", int(text), width, height, fps)
+    if not text.startswith("/") or not text.isprintable():
+        raise SourceError(
+            f"--camera {path_text(text)} is no camera",
+            "its number, such as 0, or the path of its device, such as /dev/video0",
+            "for a video or a stream use --source",
+        )
+    return Source(Kind.CAMERA, f"camera {text}", text, width, height, fps)
 
 
 def video(address: str) -> Source:
@@ -118,9 +135,8 @@ def video(address: str) -> Source:
             "a video file, or an address that starts with http://, https:// or rtsp://",
             "for a webcam use --camera N",
         )
-    refusal = SourceError(f"{address!r} cannot be read as a video", "an .mp4, .avi, .mkv or other video file")
     # An absolute path starts with a slash, so that FFmpeg cannot take a part of it for a protocol.
-    return Source(Kind.FILE, address, lambda: _open_ffmpeg(os.path.abspath(address), "file"), lambda: refusal)
+    return Source(Kind.FILE, repr(address), os.path.abspath(address))
 
 
 def mask(url: str) -> str:
@@ -149,16 +165,25 @@ def _stream(url: str) -> Source:
         )
     if not url.isprintable() or " " in url:
         raise SourceError(f"the address {mask(url)!r} holds a blank or a control character", do="write it as %20")
-    refusal = SourceError(
-        f"{mask(url)} cannot be opened",
-        f"a video stream that answers within {OPEN_SECONDS:g} s, without redirecting to another address",
-        "check the address, the user and the password, and whether another player shows it",
-    )
-    return Source(Kind.STREAM, mask(url), lambda: _open_ffmpeg(url, _PROTOCOLS[scheme]), lambda: refusal)
+    return Source(Kind.STREAM, mask(url), url)
+
+
+def _open_camera(source: Source) -> cv2.VideoCapture:
+    os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(_V4L_SECONDS))
+    capture = cv2.VideoCapture(source.address, _CAMERA_BACKENDS.get(sys.platform, cv2.CAP_ANY))
+    wishes = {
+        cv2.CAP_PROP_FRAME_WIDTH: source.width,
+        cv2.CAP_PROP_FRAME_HEIGHT: source.height,
+        cv2.CAP_PROP_FPS: source.fps,
+        cv2.CAP_PROP_BUFFERSIZE: 1,  # often ignored, hence the one slot
+    }
+    for key, value in wishes.items():
+        if value is not None:
+            capture.set(key, value)
+    return capture
 
 
 def _open_ffmpeg(address: str, protocols: str) -> cv2.VideoCapture:
-    _hush()
     # Of options given twice FFmpeg takes the last: the user may choose a transport, but not undo the two safeguards.
     options = ["rtsp_transport;tcp", _USER_OPTIONS, "max_redirects;0", f"protocol_whitelist;{protocols}"]
     os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "|".join(option for option in options if option)
@@ -176,17 +201,17 @@ def _hush() -> None:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-def _no_camera(index: int) -> SourceError:
+def _no_camera(source: Source) -> SourceError:
     devices = sorted(glob.glob("/dev/video*"))
-    device = f"/dev/video{index}"
+    device = f"/dev/video{source.address}" if isinstance(source.address, int) else source.address
     advice = ["see that the camera is plugged in and that no other program uses it"]
-    if device in devices and not os.access(device, os.R_OK | os.W_OK):
+    if os.path.exists(device) and not os.access(device, os.R_OK | os.W_OK):
         advice = [f"you may not use {device}: 'sudo usermod -aG video $USER', then log in again"]
     elif not devices:
         advice.append("in a container pass the device in, and be in the group video")
     advice.append("a Raspberry Pi camera on the ribbon cable (CSI) needs picamera2, which OpenCV does not use")
     return SourceError(
-        f"camera {index} cannot be opened",
+        f"{source.name} cannot be opened",
         "one of " + ", ".join(devices) if devices else f"{device}, but there is no /dev/video* at all",
         "; ".join(advice),
     )

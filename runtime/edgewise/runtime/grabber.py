@@ -1,201 +1,181 @@
-"""Read a camera or a video as it is now: a thread that reads, a slot for one frame, and an exact count.
+"""Read a camera or a video as it is now: a process that reads, a thread that watches it, and a slot for one frame.
 
-Cameras and their drivers queue frames, so whoever reads only as fast as it classifies sees the past. Here a thread
-reads all the time and keeps the newest frame only; what is overwritten is counted as dropped:
+Cameras and their drivers queue frames, so whoever reads only as fast as it classifies sees the past. Here a process of
+its own (`edgewise.runtime.reader`) reads all the time, and a thread puts each frame into a slot that holds the newest
+only; what is overwritten is counted as dropped (`edgewise.runtime.frames`).
 
-    captured == taken + dropped
+A source that worked and fails is opened again, in a new process, for as long as it takes: after half a second, then
+after twice as long each time, up to ten seconds, give or take a fifth so that many devices do not knock at one server
+together. It counts as failed when it ends, when opening it fails, when its process dies, or when no frame came for
+`PATIENCE` seconds: then its process, which may hang, is killed. The counts go on over all of it.
 """
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from dataclasses import dataclass
 from types import TracebackType
 
-import cv2
-import numpy as np
-
-from edgewise.runtime.camera import OPEN_SECONDS, BgrPicture, Kind, Pace, Source, pace
+from edgewise.runtime.camera import OPEN_SECONDS, Kind, Source
+from edgewise.runtime.frames import FrameSlot, Outage
+from edgewise.runtime.reader_process import Event, ReaderProcess
 from edgewise.spec import InputError, SourceError
 
 PATIENCE = 5.0
 """Longest time without a frame before a source counts as lost, in seconds."""
 
-_RETRY_SECONDS = 0.02
-_LATE_SECONDS = 1.0
+_START_SECONDS = 10.0  # longest time that starting the process may take, besides opening
+_TICK_SECONDS = 0.1  # how soon the thread notices that it is to stop
 
 
 @dataclass(frozen=True)
-class Frame:
-    """One frame of a source."""
+class Retrying:
+    """When a lost source is opened again."""
 
-    picture: BgrPicture
-    index: int  # 0 for the first frame captured
-    seconds: float  # since the first frame: of the video's own time in a file, of the clock otherwise
-    captured_at: float  # time.monotonic() when it was read, in seconds
+    first: float = 0.5  # seconds before the first attempt
+    most: float = 10.0  # longest wait in seconds; each is twice the one before
+    spread: float = 0.2  # share by which a wait is longer or shorter at random
+    give_up: float | None = None  # seconds without a frame after which it is an error; None: never
+
+    def wait(self, attempt: int) -> float:
+        """Seconds to wait before the attempt, which counts from 0."""
+        # No secret depends on it: it only has to differ between devices.
+        jitter = random.uniform(1 - self.spread, 1 + self.spread)  # noqa: S311
+        return min(self.most, self.first * 2.0 ** min(attempt, 30)) * jitter
 
 
-class Grabber:
-    """Reads a source in a thread of its own and keeps one frame.
-
-    Only that thread ever touches the capture, and it does not outlive the process: a read that hangs, which no
-    library call can end, stops neither the watchdog nor the exit. Use it as a context manager.
+class Grabber(FrameSlot):
+    """Frames of a source. Use it as a context manager; it can be entered once.
 
     Args:
         source: what to read.
         every_frame: wait until each frame is taken, instead of replacing it by the next; for files only.
         patience: longest time without a frame, in seconds.
+        retrying: when a lost source is opened again.
 
     Raises:
         InputError: ``every_frame`` with a source that does not wait.
     """
 
-    def __init__(self, source: Source, *, every_frame: bool = False, patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        source: Source,
+        *,
+        every_frame: bool = False,
+        patience: float = PATIENCE,
+        retrying: Retrying | None = None,
+    ) -> None:
+        super().__init__(source.name)
         if every_frame and source.kind is not Kind.FILE:
             raise InputError(f"{source.name} does not wait, so --every-frame cannot be kept", "a video file")
         self._source, self._every_frame, self._patience = source, every_frame, patience
-        self._changed = threading.Condition()
+        self._retrying = retrying or Retrying()
         self._halt = threading.Event()
         self._playing = threading.Event()
         self._playing.set()
-        self._slot: Frame | None = None
-        self._error: SourceError | None = None
-        self._ended = False
-        # Since when a frame is awaited (None: none is), and how long that may take. Opening has a limit of its own.
-        self._waiting_since: float | None = None
-        self._limit = OPEN_SECONDS + patience
-        self.captured = 0
-        self.dropped = 0
-        self.announced = 0
+        self._endless = source.kind is not Kind.FILE
+        self._last_at = 0.0
         self._thread = threading.Thread(target=self._run, name=f"grabber of {source.name}", daemon=True)
 
     def __enter__(self) -> Grabber:
-        self._waiting_since = time.monotonic()
         self._thread.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.stop()
 
-    @property
-    def ended(self) -> bool:
-        """True when the source came to its end and its last frame was taken."""
-        with self._changed:
-            return self._ended and self._slot is None
-
-    def take(self, timeout: float) -> Frame | None:
-        """Take the frame in the slot, waiting up to ``timeout`` seconds for one; None: there is none yet, or no more.
-
-        Raises:
-            SourceError: the source cannot be opened, or gave no frame for longer than ``patience``.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: self._slot or self._ended or self._error, timeout)
-            frame, self._slot = self._slot, None
-            self._changed.notify_all()
-            if frame is None and self._error is not None:
-                raise self._error
-            if frame is None and self._waiting_since is not None and not self._ended:
-                silence = time.monotonic() - self._waiting_since
-                if silence > self._limit:
-                    raise self._lost(silence)
-            return frame
-
     def hold(self, paused: bool) -> None:
-        """Pause or go on. A file stands still meanwhile; a camera goes on, and its frames are dropped."""
+        """See `Frames.hold`."""
         (self._playing.clear if paused else self._playing.set)()
 
     def stop(self) -> None:
-        """End reading and fix the count: a frame that nobody took is dropped. A reader that hangs is left behind."""
-        with self._changed:
-            self._halt.set()
-            self._playing.set()
-            self.dropped += self._slot is not None
-            self._slot = None
-            self._changed.notify_all()
-        self._thread.join(timeout=2)
+        """End reading, in about a second even where a read hangs, and fix the counts."""
+        self._halt.set()
+        self._playing.set()
+        self.discard()
+        self._thread.join(timeout=5)
 
-    def _lost(self, silence: float) -> SourceError:
-        what = "was lost" if self.captured else "gave no frame"
+    def _run(self) -> None:
+        attempt = 0
+        while not self._halt.is_set():
+            before = self.captured
+            try:
+                self._follow()
+                self.close()
+                return
+            except SourceError as error:
+                if not self.captured or not self._endless:
+                    self.close(error)
+                    return
+                attempt = 0 if self.captured > before else attempt
+                if self._gives_up(error):
+                    return
+                self.lose(Outage(self._last_at, attempt, error.got))
+            self._halt.wait(self._retrying.wait(attempt))
+            attempt += 1
+
+    def _gives_up(self, error: SourceError) -> bool:
+        silence, limit = time.monotonic() - self._last_at, self._retrying.give_up
+        if limit is None or silence < limit:
+            return False
+        self.close(
+            SourceError(
+                f"{self.name} was lost: nothing for {silence:.0f} s after {self.captured} frames; {error.got}",
+                f"a frame at least every {limit:g} s, as --give-up says",
+                "check the cable or the network and start again",
+            )
+        )
+        return True
+
+    def _follow(self) -> None:
+        """Read the source in a new process until it ends or somebody stops it.
+
+        Raises:
+            SourceError: it could not be opened, failed or fell silent.
+        """
+        with ReaderProcess(self._source, paced=not self._every_frame) as reader:
+            numbered, limit = 0, _START_SECONDS + OPEN_SECONDS + self._patience
+            heard = time.monotonic()
+            while not self._halt.is_set():
+                event = reader.receive(_TICK_SECONDS)
+                if event is None:
+                    if time.monotonic() - heard > limit:
+                        raise self._silent(limit)
+                    continue
+                if event.end:
+                    self._judge(event)
+                    return
+                if event.opened:
+                    self.announced, self._endless = event.opened.announced, event.opened.endless
+                elif self._hand_on(event, missed=event.number - numbered):
+                    numbered = event.number + 1
+                    reader.acknowledge()
+                heard, limit = time.monotonic(), self._patience
+
+    def _hand_on(self, event: Event, missed: int) -> bool:
+        if event.picture is None:
+            return False
+        if not self._endless:
+            # A file's frame is as fresh as the moment it is shown.
+            self._playing.wait()
+            if self._every_frame:
+                self.wait_until_taken()
+        at = event.at if self._endless else time.monotonic()
+        self._last_at = time.monotonic()
+        return self.put(event.picture, at, event.seconds, missed)
+
+    def _judge(self, event: Event) -> None:
+        if event.end == "refused":
+            raise self._source.refusal()
+        if event.end == "failed":
+            raise SourceError(f"{self.name}: {event.reason}")
+
+    def _silent(self, limit: float) -> SourceError:
+        what = "gave no frame" if not self.captured else "no frame"
         return SourceError(
-            f"{self._source.name} {what}: nothing for {silence:.0f} s after {self.captured} frames",
+            f"{self.name}: {what} for {limit:.0f} s",
             f"a frame at least every {self._patience:g} s",
             "check the cable or the network and start again",
         )
-
-    def _run(self) -> None:
-        try:
-            capture = self._source.open()
-            try:
-                self._read_all(capture)
-            finally:
-                capture.release()
-        except cv2.error as error:
-            self._fail(SourceError(f"OpenCV failed on {self._source.name}: {error.err or error}"))
-
-    def _fail(self, error: SourceError) -> None:
-        with self._changed:
-            self._error = error
-            self._changed.notify_all()
-
-    def _read_all(self, capture: cv2.VideoCapture) -> None:
-        if not capture.isOpened():
-            self._fail(self._source.refusal())
-            return
-        rhythm = pace(self._source, capture)
-        self.announced = rhythm.announced
-        self._limit, self._waiting_since = self._patience, None
-        first = due = time.monotonic()
-        while not self._halt.is_set():
-            self._wait_turn(rhythm)
-            self._waiting_since = self._waiting_since or time.monotonic()
-            good, picture = capture.read()
-            now = time.monotonic()
-            if not good or picture is None or not picture.size:
-                if not rhythm.endless:
-                    self._finish()
-                    return
-                # A camera may give a broken frame now and then; the watchdog decides when it is lost.
-                self._halt.wait(_RETRY_SECONDS)
-                continue
-            self._waiting_since = None
-            if not self.captured:
-                first = due = now
-            if not rhythm.endless and not self._every_frame:
-                due = self._keep_time(due, now)
-                now = time.monotonic()
-            seconds = now - first if rhythm.endless else self.captured / rhythm.fps
-            self._publish(Frame(np.asarray(picture, np.uint8), self.captured, seconds, now))
-            due += 1 / rhythm.fps
-
-    def _wait_turn(self, rhythm: Pace) -> None:
-        if rhythm.endless:
-            return
-        self._playing.wait()
-        with self._changed:
-            self._changed.wait_for(lambda: not (self._every_frame and self._slot) or self._halt.is_set())
-
-    def _keep_time(self, due: float, now: float) -> float:
-        """Wait until ``due``; after a pause, or where decoding is too slow to keep up, count from ``now`` on."""
-        if now - due > _LATE_SECONDS:
-            return now
-        self._halt.wait(max(0.0, due - now))
-        return due
-
-    def _publish(self, frame: Frame) -> None:
-        with self._changed:
-            if self._halt.is_set():
-                return
-            self.captured += 1
-            self.dropped += self._slot is not None
-            self._slot = frame
-            self._changed.notify_all()
-
-    def _finish(self) -> None:
-        if not self.captured:
-            self._fail(self._source.refusal())
-            return
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()

@@ -11,8 +11,8 @@ from types import TracebackType
 import cv2
 import numpy as np
 
-from edgewise.runtime.camera import BgrPicture
 from edgewise.runtime.classifier import Prediction
+from edgewise.runtime.frames import BgrPicture
 from edgewise.spec.child import safe_python
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
