@@ -190,9 +190,13 @@ def test_a_tflite_operator_that_does_not_exist(tmp_path: Path, capfd: pytest.Cap
         code.builtinCode, code.deprecatedBuiltinCode, code.customCode = 32, 32, b"NoSuchOperator"
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), b"TFL3")
-    error = refused(stored(tmp_path, "m.tflite", embed_tflite(bytes(builder.Output()), MANIFEST)))
-    assert error.got.startswith(f"LiteRT cannot load {tmp_path / 'm.tflite'}: ")
-    assert "NoSuchOperator" in error.got
+    with pytest.raises(ModelError) as caught:
+        stored(tmp_path, "m.tflite", embed_tflite(bytes(builder.Output()), MANIFEST))
+    assert str(caught.value) == (
+        f"{tmp_path / 'm.tflite'} needs the custom operator 'NoSuchOperator'\n"
+        "Expected: only operators of TensorFlow Lite itself\n"
+        "Do: export the model without custom operators"
+    )
     assert capfd.readouterr() == ("", "")
 
 

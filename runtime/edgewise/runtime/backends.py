@@ -14,7 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.runtime.engines import is_installed, kinds_for
-from edgewise.runtime.engines.base import CPU, FP32, Engine, Kind, Network, Settings, Shape, not_installed
+from edgewise.runtime.engines.base import (
+    CPU,
+    FP32,
+    Engine,
+    Kind,
+    Network,
+    Settings,
+    Shape,
+    not_installed,
+    run_in_batches,
+)
 from edgewise.runtime.interface import Interface
 from edgewise.runtime.modelfile import ModelFile
 from edgewise.spec import BackendError, Format, ModelError
@@ -56,23 +66,13 @@ class EngineBackend:
         self.provider = choice.settings.provider
         self.precision = choice.settings.precision
         self._engine, self._interface = engine, interface
-        self._output = interface.output if interface else 0
-        self._batch = engine.inputs[0].shape[0]
 
     def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """See `Backend.run`."""
         if self._interface is None:
-            return self._in_batches(batch)
-        return self._interface.probabilities(self._in_batches(self._interface.prepared(batch)))
-
-    def _in_batches(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Run as many pictures at once as the network takes; one that takes more than there are gets some twice."""
-        size = self._batch
-        if size is None or size == len(array):
-            return self._engine.run(array, self._output)
-        parts = [array[start : start + size] for start in range(0, len(array), size)]
-        full = [np.resize(part, (size, *part.shape[1:])) if len(part) < size else part for part in parts]
-        return np.concatenate([self._engine.run(part, self._output) for part in full])[: len(array)]
+            return run_in_batches(self._engine, batch)
+        feed, reading = self._interface.feed, self._interface.reading
+        return reading.probabilities(run_in_batches(self._engine, feed.prepared(batch), reading.output))
 
 
 @dataclass(frozen=True)

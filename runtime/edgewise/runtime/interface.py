@@ -17,18 +17,12 @@ GREY = (0.299, 0.587, 0.114)
 
 
 @dataclass(frozen=True)
-class Interface:
-    """How one network is fed and read."""
+class Feed:
+    """How a network is fed."""
 
     table: NDArray[Any]  # (channels, 256) of the input's dtype: what each pixel value becomes
-    channels_first: bool  # NCHW
-    bgr: bool  # the network takes blue first
-    output: int  # which output is the answer, by its place
-    scale: float  # of the output's whole numbers; 1 for floats
-    zero_point: int
-    logits: bool  # the output becomes probabilities by softmax
-    shares: bool  # the output becomes probabilities by division by its sum
-    background: bool  # the first class of the output is none of the labels
+    channels_first: bool = False  # NCHW
+    bgr: bool = False  # blue comes first
 
     def prepared(self, batch: NDArray[np.uint8]) -> NDArray[Any]:
         """Bring pictures into the form that the network takes.
@@ -49,6 +43,18 @@ class Interface:
             place[...] = self.table[channel][pictures[..., channel]]
         return result
 
+
+@dataclass(frozen=True)
+class Reading:
+    """How a network is read."""
+
+    output: int = 0  # which output is the answer, by its place
+    scale: float = 1.0  # of whole numbers
+    zero_point: int = 0
+    softmax: bool = False  # the output is logits
+    divide: bool = False  # the output is shares of a sum
+    background: bool = False  # the output's first class is none of the labels
+
     def probabilities(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """Turn what the network gave into probabilities.
 
@@ -59,13 +65,21 @@ class Interface:
             ``(n, classes)`` float32. Where there is a background class, its share is missing from the sum of 1.
         """
         values = rows.reshape(len(rows), -1).astype(np.float32)
-        values = (values - self.zero_point) * np.float32(self.scale)
-        if self.logits:
+        values = (values - np.float32(self.zero_point)) * np.float32(self.scale)
+        if self.softmax:
             values = np.exp(values - values.max(axis=1, keepdims=True))
-        if self.logits or self.shares:
+        if self.softmax or self.divide:
             values = values / np.maximum(values.sum(axis=1, keepdims=True), np.finfo(np.float32).tiny)
         result: NDArray[np.float32] = values[:, 1:] if self.background else values
         return result
+
+
+@dataclass(frozen=True)
+class Interface:
+    """How one network is fed and read."""
+
+    feed: Feed
+    reading: Reading
 
 
 def _grey(batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -73,33 +87,31 @@ def _grey(batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return grey
 
 
-def pixel_table(
-    dtype: str,
-    mean: tuple[float, ...] | None,
-    deviation: tuple[float, ...] | None,
-    scale: float = 0.0,
-    zero_point: int = 0,
-    channels: int = 3,
+def raw_table(dtype: str, channels: int) -> NDArray[Any]:
+    """Pixels as they are, for whole numbers: ``(channels, 256)``. An int8 input gets the pixel values less 128."""
+    pixels = np.arange(256)[np.newaxis].repeat(channels, axis=0)
+    return np.asarray(pixels - (128 if dtype == "int8" else 0), dtype)
+
+
+def normalized_table(
+    dtype: str, mean: tuple[float, ...], deviation: tuple[float, ...], channels: int, scale: float, zero_point: int
 ) -> NDArray[Any]:
     """What each pixel value 0-255 becomes: ``(value - mean) / deviation``, in the dtype the network takes.
 
     Args:
         dtype: of the input.
-        mean: in pixel values, one for all channels or one each; None: pixels stay as they are.
+        mean: in pixel values, one for all channels or one each.
         deviation: likewise.
-        scale: of whole numbers that stand for real ones; 0: they stand for themselves.
-        zero_point: of whole numbers.
         channels: 1 or 3.
+        scale: of whole numbers, which stand for real ones: ``real = scale * (whole - zero_point)``.
+        zero_point: likewise.
 
     Returns:
-        ``(channels, 256)``. Without ``mean``, an int8 input gets the pixel values less 128.
+        ``(channels, 256)``.
     """
     pixels = np.arange(256, dtype=np.float64)[np.newaxis].repeat(channels, axis=0)
-    whole = np.issubdtype(np.dtype(dtype), np.integer)
-    if mean is None or deviation is None:
-        return np.asarray(pixels - (128 if dtype == "int8" else 0), dtype)
     real = (pixels - np.array(mean).reshape(-1, 1)) / np.array(deviation).reshape(-1, 1)
-    if not whole:
+    if not np.issubdtype(np.dtype(dtype), np.integer):
         return np.asarray(real, dtype)
     limits = np.iinfo(dtype)
     return np.asarray(np.clip(np.rint(real / scale) + zero_point, limits.min, limits.max), dtype)

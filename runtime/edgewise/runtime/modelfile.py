@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgewise.runtime.onnxfile import EXPECTED, EXPORT_AGAIN, onnx_manifest, refuse_foreign_parts
+from edgewise.runtime.tflitefile import refuse_custom_operators
 from edgewise.spec import Format, Manifest, ModelError
 from edgewise.spec.digest import verify
 from edgewise.spec.files import sha256
@@ -53,6 +54,18 @@ class ModelFile:
     sha256: str  # of ``content``, 64 lower-case hexadecimal digits
 
 
+@dataclass(frozen=True)
+class CheckedFile:
+    """A file that was read and checked but never loaded: one of ours, or one of another maker."""
+
+    path: Path
+    format: Format
+    manifest: Manifest | None  # None: of another maker
+    content: bytes = field(repr=False)
+    sha256: str
+    has_digest: bool  # it carries one or is listed in SHA256SUMS; either fits
+
+
 def read_model(path: Path) -> ModelFile:
     """Read a model file once, verify it, and take its manifest out.
 
@@ -61,21 +74,34 @@ def read_model(path: Path) -> ModelFile:
 
     Raises:
         ModelError: no readable file, another kind of file, damaged, without manifest or digest, or with content that is
-            not allowed (ONNX: external data, foreign operators).
+            not allowed (external data, foreign operators).
     """
+    return own_file(read_file(path))
+
+
+def own_file(file: CheckedFile) -> ModelFile:
+    """A file that Edgewise exported. Raises ModelError for any other."""
+    if file.manifest is None:
+        raise ModelError(
+            f"{file.path} carries no Edgewise manifest",
+            EXPECTED,
+            "export it with `edgewise export`; `edgewise predict` and `edgewise live` run it with --labels FILE",
+        )
+    return ModelFile(file.path, file.format, file.manifest, file.content, file.sha256)
+
+
+def read_file(path: Path) -> CheckedFile:
+    """As `read_model`, also for files of other makers, which have no manifest."""
     content = read_content(path)
     digest = sha256(content)
-    check_sums(path, digest)
+    listed = check_sums(path, digest)
     sealed = verify(content, str(path))
     form = format_of(path, content)
     manifest = (tflite_manifest if form is Format.TFLITE else onnx_manifest)(content, str(path))
-    if manifest is None:
-        raise ModelError(f"{path} carries no Edgewise manifest", EXPECTED, "export it with `edgewise export`")
-    if not sealed:
+    if manifest is not None and not sealed:
         raise ModelError(f"{path} carries an Edgewise manifest but no digest", EXPECTED, EXPORT_AGAIN)
-    if form is Format.ONNX:
-        refuse_foreign_parts(content, str(path))
-    return ModelFile(path, form, manifest, content, digest)
+    (refuse_custom_operators if form is Format.TFLITE else refuse_foreign_parts)(content, str(path))
+    return CheckedFile(path, form, manifest, content, digest, listed or sealed)
 
 
 def read_content(path: Path) -> bytes:
@@ -124,8 +150,15 @@ def _keras_error(path: Path) -> ModelError:
     )
 
 
-def check_sums(path: Path, digest: str) -> None:
-    """Compare with the line for this file in SHA256SUMS (format of the sha256sum command), where there is one."""
+def check_sums(path: Path, digest: str) -> bool:
+    """Compare with the line for this file in SHA256SUMS (format of the sha256sum command), where there is one.
+
+    Returns:
+        True where there is one and it fits, False where there is none.
+
+    Raises:
+        ModelError: it does not fit, or SHA256SUMS cannot be read.
+    """
     sums = path.parent / "SHA256SUMS"
     if sums.exists() and not sums.is_file():  # opening a pipe would wait for ever
         raise ModelError(f"{sums} is not a file", "a file as `sha256sum` writes it")
@@ -133,19 +166,23 @@ def check_sums(path: Path, digest: str) -> None:
         with sums.open("rb") as file:
             lines = file.read(MAX_SUMS_BYTES).splitlines()
     except FileNotFoundError:
-        return
+        return False
     except OSError as error:
         raise ModelError(f"{sums} cannot be read: {error.strerror}", "a file as `sha256sum` writes it") from error
-    name = os.fsencode(path.name)
+    name, found = os.fsencode(path.name), False
     for line in lines:
         listed, _, rest = line.partition(b" ")
         # The second column starts with a blank (text) or a star (binary); both mean the same here.
-        if rest[1:] == name and listed.lower() != digest.encode():
+        if rest[1:] != name:
+            continue
+        if listed.lower() != digest.encode():
             raise ModelError(
                 f"{path} is damaged: its SHA-256 is {digest}",
                 f"{listed.decode('ascii', 'replace')}, as {sums} says",
                 EXPORT_AGAIN,
             )
+        found = True
+    return found
 
 
 def format_of(path: Path, content: bytes) -> Format:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 
 def safe_python() -> list[str]:
@@ -12,3 +16,63 @@ def safe_python() -> list[str]:
     packages.
     """
     return [sys.executable, "-P" if sys.version_info >= (3, 11) else "-I"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a child process ended."""
+
+    code: int  # exit code, 0-255; -1: it did not end by itself
+    output: bytes  # what it wrote to standard output
+    signal: str  # name of the signal that ended it, such as "SIGSEGV"; empty: none
+    timed_out: bool
+
+
+def run_module(module: str, words: Sequence[str], content: bytes, seconds: float) -> Outcome:
+    """Run a module of ours in a child process, which is killed after some time.
+
+    Args:
+        module: dotted name.
+        words: its command line.
+        content: what it reads from standard input.
+        seconds: how long it may take.
+    """
+    command = [*safe_python(), "-m", module, *words]
+    try:
+        done = subprocess.run(
+            command, input=content, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        return Outcome(-1, error.stdout or b"", "", timed_out=True)
+    if done.returncode < 0:
+        return Outcome(-1, done.stdout, _signal_name(-done.returncode), timed_out=False)
+    return Outcome(done.returncode, done.stdout, "", timed_out=False)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def limit_myself(memory: int, seconds: int) -> None:
+    """Bound what the calling process may use from now on; it is ended by a signal, or refused memory, beyond.
+
+    Args:
+        memory: bytes of address space. Not every system keeps to it.
+        seconds: of all its cores' time together.
+    """
+    import resource
+
+    for kind, most in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_AS, memory),
+    ):
+        _, hard = resource.getrlimit(kind)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        try:
+            resource.setrlimit(kind, (most, hard))
+        except (ValueError, OSError):  # macOS has no limit of address space
+            continue

@@ -20,9 +20,14 @@ def kinds_for(model_format: Format) -> tuple[Kind, ...]:
     return tuple(kind for kind in KINDS if model_format in kind.formats)
 
 
+def kind_called(name: str) -> Kind:
+    """The one of that name. Raises KeyError where there is none."""
+    return {kind.name: kind for kind in KINDS}[name]
+
+
 def is_installed(kind: Kind) -> bool:
     """Whether its module can be found; it is not imported."""
     return find_spec(kind.module) is not None
 
 
-__all__ = ["KINDS", "is_installed", "kinds_for"]
+__all__ = ["KINDS", "is_installed", "kind_called", "kinds_for"]

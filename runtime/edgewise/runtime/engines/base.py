@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.spec import BackendError, Format, ModelError, Scheme
@@ -86,6 +87,25 @@ class Kind:
     precisions: Callable[[str], tuple[str, ...]]  # what a provider computes floats in, the usual one first
     open: Callable[[Network, Settings], Engine]
     version: Callable[[], str]
+
+
+def run_in_batches(engine: Engine, array: NDArray[Any], output: int = 0) -> NDArray[Any]:
+    """Run as many pictures at once as a network takes; one that takes more than there are gets some twice.
+
+    Args:
+        engine: of one input, whose first dimension counts pictures.
+        array: ``(n, ...)``, n >= 1.
+        output: as in `Engine.run`.
+
+    Returns:
+        ``(n, ...)``.
+    """
+    size = engine.inputs[0].shape[0]
+    if size is None or size == len(array):
+        return engine.run(array, output)
+    parts = [array[start : start + size] for start in range(0, len(array), size)]
+    full = [np.resize(part, (size, *part.shape[1:])) if len(part) < size else part for part in parts]
+    return np.concatenate([engine.run(part, output) for part in full])[: len(array)]
 
 
 def not_installed(name: str, install: str) -> BackendError:
