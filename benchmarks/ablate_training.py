@@ -123,6 +123,7 @@ def main() -> None:
     parser.add_argument("--share", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("ablation.json"))
+    parser.add_argument("--only", nargs="+", choices=["plain", *VARIANTS], help="Variants to measure now.")
     parser.add_argument("--variant", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -132,6 +133,7 @@ def main() -> None:
         return
     results: dict[str, dict[str, float]] = json.loads(options.out.read_text()) if options.out.exists() else {}
     names = ["plain", *(name for name in VARIANTS if options.weights or name not in NEEDS_WEIGHTS)]
+    names = [name for name in names if name in (options.only or names)]
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.argv[0], str(share_of(options.photos, options.share, Path(folder))), *sys.argv[2:]]
         # All variants of a seed before the next seed, so that what there is can be compared at any time.

@@ -39,7 +39,7 @@ class Playing:
         self.show = LiveShow(
             MODELS, Opening(threads=1), self.slot, Settings(region=Region(0.5, 0, 0.5, 1, shares=True))
         )
-        self.thread = threading.Thread(target=self.show.run, args=(lambda _: None,), daemon=True)
+        self.thread = threading.Thread(target=self.show.run, args=(lambda _: True,), daemon=True)
         self.thread.start()
 
     def put(self, colour: str) -> None:

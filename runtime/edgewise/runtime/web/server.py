@@ -23,6 +23,9 @@ MAX_CONNECTIONS = 64
 _SHUTDOWN_SECONDS = 1
 
 
+Stop = Callable[[], None]
+
+
 @dataclass(frozen=True)
 class Certificate:
     """For https, without which a browser elsewhere does not lend its camera."""
@@ -52,16 +55,20 @@ def listening(address: Address) -> Iterator[socket.socket]:
 
 
 def serve(
-    show: Show, address: Address, listener: socket.socket, certificate: Certificate | None, started: Callable[[], None]
+    show: Show,
+    address: Address,
+    listener: socket.socket,
+    certificate: Certificate | None,
+    started: Callable[[Stop], None],
 ) -> None:
-    """Serve until SIGINT or SIGTERM, which end it within about a second.
+    """Serve until SIGINT or SIGTERM, which end it within about a second, or until it is stopped.
 
     Args:
         show: what is shown.
         address: who may come in.
         listener: from `listening`.
         certificate: for https; None: http.
-        started: called once, before the first request is answered.
+        started: called once, before the first request is answered, with what stops the server from any thread.
 
     Raises:
         InputError: the certificate cannot be used.
@@ -82,5 +89,6 @@ def serve(
             "make some: openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=edgewise "
             "-keyout key.pem -out cert.pem",
         ) from error  # fmt: skip
-    started()
-    uvicorn.Server(config).run(sockets=[listener])
+    server = uvicorn.Server(config)
+    started(lambda: setattr(server, "should_exit", True))
+    server.run(sockets=[listener])

@@ -69,19 +69,32 @@ class LiveShow:
         self.session = Session(self.classifier, frames, replace(settings, top_k=_MOST_CLASSES))
         self._reopened = 0
 
-    def run(self, heard: Callable[[State], None]) -> None:
-        """Classify until the source ends; ``heard`` gets every state too. Raises as `Session.states`."""
+    def run(self, heard: Callable[[State], bool]) -> bool:
+        """Classify until the source ends, or until ``heard``, which gets every state too, answers False.
+
+        Returns:
+            Whether the source ended.
+
+        Raises:
+            SourceError: the source cannot be opened, or was given up.
+        """
         was: State | None = None
         told = 0.0
         for state in self.session.states(idle=_QUIET_SECONDS / 2):
-            heard(state)
+            if not heard(state):
+                return False
             self._reopened += isinstance(state, Answer) and isinstance(was, Lost)
-            if isinstance(state, Answer) or not isinstance(was, type(state)) or time.monotonic() - told > _QUIET_SECONDS:
+            if (
+                isinstance(state, Answer)
+                or not isinstance(was, type(state))
+                or time.monotonic() - told > _QUIET_SECONDS
+            ):
                 self._publish(state)
                 told = time.monotonic()
             was = state
         self.channel.publish({**self._now(), **_told(self.channel.newest.message), "status": "ended",
                               "notice": "The video is over."}, None)  # fmt: skip
+        return True
 
     def change(self, command: dict[str, Any]) -> None:
         """Carry out ``{"type": "model", "name": ...}`` or ``{"type": "set", "smoothing": ..., "threshold": ...}``.
