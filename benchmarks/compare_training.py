@@ -125,7 +125,7 @@ def edgewise(
                 accuracies.append(float(message.split("accuracy ")[-1].split("%")[0]) / 100)
 
         @contextmanager
-        def task(self, name: str, total: int) -> Any:
+        def task(self, name: str, total: int | None) -> Any:
             with super().task(name, total) as inner:
 
                 def step(done: int = 1, note: str = "") -> None:

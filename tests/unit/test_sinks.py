@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from edgewise.runtime.classifier import Prediction, Score
-from edgewise.runtime.sinks import Layout, Row, error_text, open_sink
+from edgewise.runtime.rows import Row
+from edgewise.runtime.sinks import Layout, error_text, open_sink
 from edgewise.spec import PhotoError
 
+TEXT = (Layout.TABLE, Layout.JSONL, Layout.CSV)
 LABELS = ("shirt", "Größe", 'a, "b"\nc')
 TOP = (Score("shirt", 0, 0.75), Score(LABELS[2], 2, 0.2), Score("Größe", 1, 0.05))
 NASTY = (
@@ -29,7 +31,7 @@ SHOWN = ("plain.png", "[bold]x[/bold] [red.png", 'a,"b"\nc.png', "\x1b[31mred.pn
 
 def written(layout: Layout, rows: list[Row], top_k: int = 5) -> str:
     stream = io.StringIO(newline="")
-    sink = open_sink(layout, stream, labels=LABELS, paths=[row.path for row in rows], top_k=top_k)
+    sink = open_sink(layout, stream, labels=LABELS, names=[row.name for row in rows], top_k=top_k)
     for row in rows:
         sink.write(row)
     stream.getvalue().encode("utf-8")
@@ -37,11 +39,11 @@ def written(layout: Layout, rows: list[Row], top_k: int = 5) -> str:
 
 
 def good(path: Path) -> Row:
-    return Row(path, Prediction("shirt", 0.75, TOP), None, 1.25)
+    return Row(str(path), Prediction("shirt", 0.75, TOP), None, 1.25)
 
 
 def bad(path: Path) -> Row:
-    return Row(path, None, PhotoError(f"{path.name} is empty", "a photo", "leave it out"), None)
+    return Row(str(path), None, PhotoError(f"{path.name} is empty", "a photo", "leave it out"), None)
 
 
 def test_json_lines_hold_what_the_contract_says() -> None:
@@ -76,7 +78,7 @@ def test_json_lines_and_csv_survive_every_file_name() -> None:
 
 def test_csv_has_one_column_pair_per_class_and_empty_cells_for_errors() -> None:
     text = written(Layout.CSV, [good(Path("a.png")), bad(Path("b.png"))], top_k=2)
-    top_two = Row(Path("a.png"), Prediction("shirt", 0.75, TOP[:2]), None, 1.25)
+    top_two = Row("a.png", Prediction("shirt", 0.75, TOP[:2]), None, 1.25)
     first, second = csv.DictReader(io.StringIO(written(Layout.CSV, [top_two, bad(Path("b.png"))], top_k=2), newline=""))
     assert text.splitlines()[0] == (
         "path,label,probability,error,milliseconds,label_1,probability_1,label_2,probability_2"
@@ -112,17 +114,19 @@ def test_the_table_is_aligned_also_after_wide_characters() -> None:
 
 
 def test_an_unknown_answer_shows_the_best_guess_beside_it() -> None:
-    line = written(Layout.TABLE, [Row(Path("a.png"), Prediction("unknown", 0.75, TOP), None, 1.0)]).split("\n")[1]
+    line = written(Layout.TABLE, [Row("a.png", Prediction("unknown", 0.75, TOP), None, 1.0)]).split("\n")[1]
     assert "unknown" in line
     assert "shirt 75.0%" in line
 
 
-@pytest.mark.parametrize("layout", list(Layout))
-def test_each_row_is_flushed_when_it_is_written(layout: Layout, tmp_path: Path) -> None:
-    with (tmp_path / "out").open("w", encoding="utf-8", newline="") as stream:
-        sink = open_sink(layout, stream, labels=LABELS, paths=[Path("a.png")], top_k=5)
-        sink.write(good(Path("a.png")))
-        assert "a.png" in (tmp_path / "out").read_text(encoding="utf-8")
+@pytest.mark.parametrize("layout", TEXT)
+def test_who_reads_a_pipe_gets_each_row_when_it_is_written(layout: Layout) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "w", encoding="utf-8", newline="") as stream:
+        sink = open_sink(layout, stream, labels=LABELS, names=["a.png"], top_k=5)
+        for name in ("a.png", "b.png"):
+            sink.write(good(Path(name)))
+            assert name.encode() in os.read(reader.fileno(), 10_000)
 
 
 def test_an_error_is_one_printable_line() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgewise.runtime.sources import find_photos, load_ahead
+from edgewise.runtime.sources import find, load_ahead
 from edgewise.spec import InputError, PhotoError
 
 
@@ -20,13 +20,13 @@ def make(root: Path, *names: str) -> Path:
 
 
 def names(root: Path, *sources: str) -> list[str]:
-    return [str(photo.relative_to(root)) for photo in find_photos(sources).photos]
+    return [str(Path(name).relative_to(root)) for name in find(sources).names()]
 
 
 def test_a_folder_is_searched_with_its_subfolders_in_sorted_order(tmp_path: Path) -> None:
     make(tmp_path, "b.JPG", "a.png", "sub/deep/c.webp", "sub/b.tiff", "notes.txt", "sub/list.csv")
-    found = find_photos([str(tmp_path)])
-    assert [str(photo.relative_to(tmp_path)) for photo in found.photos] == [
+    found = find([str(tmp_path)])
+    assert [str(Path(name).relative_to(tmp_path)) for name in found.names()] == [
         "a.png",
         "b.JPG",
         "sub/b.tiff",
@@ -50,7 +50,7 @@ def test_patterns_are_expanded_and_two_stars_reach_subfolders(tmp_path: Path) ->
     make(tmp_path, "b.png", "a.png", "sub/deep/c.png", "sub/d.jpg", "e.txt")
     assert names(tmp_path, f"{tmp_path}/*.png") == ["a.png", "b.png"]
     assert names(tmp_path, f"{tmp_path}/**/*.png") == ["a.png", "b.png", "sub/deep/c.png"]
-    assert find_photos([f"{tmp_path}/**"]).ignored == 1
+    assert find([f"{tmp_path}/**"]).ignored == 1
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path: Path) -> None:
@@ -61,12 +61,12 @@ def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path: Path) -> Non
 def test_a_name_that_is_not_utf8_is_found(tmp_path: Path) -> None:
     with open(os.path.join(os.fsencode(tmp_path), b"\xff.png"), "wb"):
         pass
-    assert [os.fsencode(photo.name) for photo in find_photos([str(tmp_path)]).photos] == [b"\xff.png"]
+    assert [os.fsencode(Path(name).name) for name in find([str(tmp_path)]).names()] == [b"\xff.png"]
 
 
 def test_a_source_that_does_not_exist_is_named() -> None:
     with pytest.raises(InputError) as caught:
-        find_photos(["no-such-photo.jpg"])
+        find(["no-such-photo.jpg"])
     assert str(caught.value) == (
         "there is no 'no-such-photo.jpg'\nExpected: a photo, a folder or a pattern such as 'photos/**/*.jpg'"
     )
@@ -74,15 +74,15 @@ def test_a_source_that_does_not_exist_is_named() -> None:
 
 def test_a_pattern_without_a_match_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing fits the pattern '.*/\*\.png'\nExpected: a photo, a folder"):
-        find_photos([f"{tmp_path}/*.png"])
+        find([f"{tmp_path}/*.png"])
 
 
 def test_a_folder_without_photos_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"the folder .* holds no photo\nExpected: files that end in \.jpg"):
-        find_photos([str(tmp_path)])
+        find([str(tmp_path)])
     make(tmp_path, "a.txt", "b.txt")
     with pytest.raises(InputError, match="holds no photo, only other files: 2"):
-        find_photos([str(tmp_path)])
+        find([str(tmp_path)])
 
 
 def test_loaded_photos_come_in_order_with_errors_as_results() -> None:

@@ -80,7 +80,7 @@ class ConsoleReporter:
         typer.echo(message, err=True)
 
     @contextmanager
-    def task(self, name: str, total: int) -> Iterator[Step]:
+    def task(self, name: str, total: int | None) -> Iterator[Step]:
         """Show a bar with rate and remaining time, where standard error is a terminal."""
         from rich.console import Console
         from rich.markup import escape

@@ -76,8 +76,7 @@ class Bulk:
         waiting: deque[Future[NDArray[np.float32]]] = deque()
         try:
             for batch in batches:
-                self.classifier.check(batch)
-                waiting.append(self._pool.submit(self._run_one, batch))
+                waiting.append(self._pool.submit(self.probabilities, batch))
                 if len(waiting) >= 2 * self.streams:
                     yield waiting.popleft().result()
             while waiting:
@@ -86,7 +85,9 @@ class Bulk:
             for future in waiting:
                 future.cancel()
 
-    def _run_one(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """As `Classifier.probabilities`, on whichever copy is idle. Several threads may call it at once."""
+        self.classifier.check(batch)
         backend = self._idle.get()
         try:
             return backend.run(batch)

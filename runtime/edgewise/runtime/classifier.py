@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,10 @@ from edgewise.runtime.loading import load
 from edgewise.runtime.modelfile import ModelFile
 from edgewise.spec import InputError, Manifest
 from edgewise.spec.opening import Opening
+
+if TYPE_CHECKING:
+    from edgewise.runtime.rows import Row
+    from edgewise.runtime.stream import Source
 
 UNKNOWN = "unknown"
 """The label of an answer whose probability stays below the threshold."""
@@ -81,11 +86,12 @@ class Classifier:
         """Class names in index order."""
         return self.model.manifest.labels
 
-    def prepare(self, source: Path | str | bytes | NDArray[np.uint8]) -> Picture:
+    def prepare(self, source: Path | str | bytes | NDArray[np.uint8], *, name: str = "the photo") -> Picture:
         """Bring a photo to the model's input size.
 
         Args:
             source: path or content of an image file, or a decoded ``(height, width, 3)`` uint8 RGB picture.
+            name: how content without a path is called in error messages.
 
         Returns:
             ``(height, width, 3)`` uint8 RGB.
@@ -101,7 +107,7 @@ class Classifier:
                     f"an array of shape {source.shape} and dtype {source.dtype}", "(height, width, 3) uint8 RGB"
                 )
             return fit(source, *size)
-        return prepare(source if isinstance(source, bytes) else Path(source), *size)
+        return prepare(source if isinstance(source, bytes) else Path(source), *size, name=name)
 
     def predict(self, source: Path | str | bytes | NDArray[np.uint8], top_k: int = 5) -> Prediction:
         """Classify one photo. Arguments and errors as `prepare`; ``top_k`` classes are listed, at least 1."""
@@ -130,9 +136,51 @@ class Classifier:
                 f"an array of shape {batch.shape} and dtype {batch.dtype}", f"(n, {size[0]}, {size[1]}, 3) uint8 RGB"
             )
 
-    def prediction(self, probabilities: NDArray[np.float32], top_k: int = 5) -> Prediction:
-        """Turn one row of probabilities ``(classes,)`` into an answer with the ``top_k`` best classes."""
-        order = np.argsort(-probabilities, kind="stable")[: max(top_k, 1)]
+    def stream(
+        self,
+        sources: Source | Iterable[Source],
+        top_k: int = 5,
+        *,
+        classes: Sequence[str] | None = None,
+        every: int | None = None,
+        allow_url: bool = False,
+        allow_private: bool = False,
+    ) -> Iterator[Row]:
+        """Classify many photos; while one is answered, the next ones are read and decoded in threads.
+
+        >>> for row in classifier.stream(["new-photos", "more/**/*.jpg"]):
+        ...     print(row.name, row.prediction.label if row.prediction else row.error)
+
+        Args:
+            sources: one or an endless iterable of: a photo, folder, pattern, list of paths, video or URL (see
+                `edgewise.runtime.sources.find`), the content of an image file, or a ``(height, width, 3)`` uint8 RGB
+                array. It is iterated in another thread, a bounded number ahead.
+            top_k: largest number of classes to list, at least 1.
+            classes: only these may be answers; their probabilities stay as they are. None: all.
+            every: of a video each n-th frame; None: each frame, and videos in folders are left alone.
+            allow_url: fetch http and https URLs, within limits of time and size.
+            allow_private: also from addresses of this machine and its network.
+
+        Yields:
+            A frozen `Row` for each photo, in order; one that cannot be read has an ``error`` and no ``prediction``.
+            Use the classifier for nothing else until the iterator is at its end or closed.
+
+        Raises:
+            InputError: a class that the model does not know; from the iterator: a source that does not exist.
+        """
+        from edgewise.runtime.stream import stream
+
+        return stream(self, sources, top_k, classes, every, private=allow_private if allow_url else None)
+
+    def prediction(
+        self, probabilities: NDArray[np.float32], top_k: int = 5, among: Sequence[int] | None = None
+    ) -> Prediction:
+        """Turn one row of probabilities ``(classes,)`` into an answer with the ``top_k`` best classes.
+
+        ``among`` are the indices of the classes that may be answers, None: all; probabilities stay as they are.
+        """
+        chosen = np.arange(len(probabilities)) if among is None else np.asarray(among)
+        order = chosen[np.argsort(-probabilities[chosen], kind="stable")[: max(top_k, 1)]]
         top = tuple(Score(self.labels[index], int(index), float(probabilities[index])) for index in order)
         known = self.unknown_threshold is None or top[0].probability >= self.unknown_threshold
         return Prediction(top[0].label if known else UNKNOWN, top[0].probability, top)

@@ -1,4 +1,4 @@
-r"""How the answers about photos are written: a table, JSON lines or CSV, one row per photo, as they come.
+r"""How the answers about photos are written as text: a table, JSON lines or CSV, one row per photo, as they come.
 
 A file name on Linux is any bytes. What is not UTF-8 in it is written as ``\xNN``, and control characters, which a
 terminal would obey, are escaped in the table.
@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import stat
+import time
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from enum import Enum
-from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from edgewise.runtime.classifier import Prediction
+from edgewise.runtime.rows import Row
 from edgewise.spec import EdgewiseError
 from edgewise.spec.files import path_text
 
@@ -26,40 +28,73 @@ class Layout(str, Enum):
     TABLE = "table"
     JSONL = "jsonl"
     CSV = "csv"
-
-
-@dataclass(frozen=True)
-class Row:
-    """The answer about one photo: a prediction, or an error."""
-
-    path: Path
-    prediction: Prediction | None
-    error: EdgewiseError | None
-    milliseconds: float | None  # time of the network alone, without reading and decoding; None with an error
+    PARQUET = "parquet"  # not text: see edgewise.runtime.parquet
 
 
 class Sink(Protocol):
     """Anything rows can be written to. A protocol, because the three forms share no code."""
 
     def write(self, row: Row) -> None:
-        """Write one row and flush it, so that whoever reads a pipe gets it at once."""
+        """Write one row."""
 
 
-def open_sink(layout: Layout, stream: TextIO, *, labels: Sequence[str], paths: Sequence[Path], top_k: int) -> Sink:
-    """Make the sink for ``layout``; it may write its heading to ``stream`` at once.
+class Prompt:
+    """A text stream that a reader gets at once what is written to, and a file at most every fifth of a second.
+
+    Args:
+        stream: where it goes.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._pause = 0.2 if _is_file(stream) else 0.0  # seconds
+        self._flushed = float("-inf")
+
+    def write(self, text: str) -> None:
+        """Write whole rows."""
+        self._stream.write(text)
+        now = time.monotonic()
+        if now - self._flushed >= self._pause:
+            self._stream.flush()
+            self._flushed = now
+
+
+def _is_file(stream: TextIO) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):  # no file behind it at all
+        return False
+
+
+def open_sink(layout: Layout, stream: TextIO, *, labels: Sequence[str], names: Iterable[str], top_k: int) -> Sink:
+    """Make the sink for ``layout``, a text form; it may write its heading to ``stream`` at once.
 
     Args:
         layout: form of output.
         stream: text stream; for CSV one that does not translate line ends.
         labels: all class names, to set the widths of a table.
-        paths: all photos, for the same.
+        names: what the rows will be about, as far as it is known, for the same.
         top_k: largest number of classes per photo, at least 1.
     """
+    prompt = Prompt(stream)
     if layout is Layout.JSONL:
-        return _Jsonl(stream)
+        return _Jsonl(prompt)
     if layout is Layout.CSV:
-        return _Csv(stream, min(top_k, len(labels)))
-    return _Table(stream, labels, paths)
+        return _Csv(prompt, min(top_k, len(labels)))
+    return _Table(prompt, labels, names)
+
+
+def record(row: Row) -> dict[str, Any]:
+    """A row as plain data, under the names that JSON lines and Parquet share; probabilities rounded to 6 digits."""
+    prediction = row.prediction
+    return {
+        "path": path_text(row.name),
+        "label": prediction and prediction.label,
+        "probability": prediction and round(prediction.probability, 6),
+        "top": top_json(prediction) if prediction else [],
+        "error": error_text(row.error) if row.error else None,
+        "milliseconds": row.milliseconds and round(row.milliseconds, 3),
+    }
 
 
 def top_json(prediction: Prediction) -> list[dict[str, Any]]:
@@ -74,60 +109,46 @@ def error_text(error: EdgewiseError) -> str:
 
 
 class _Jsonl:
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Prompt) -> None:
         self._stream = stream
 
     def write(self, row: Row) -> None:
-        prediction = row.prediction
-        record = {
-            "path": path_text(row.path),
-            "label": prediction and prediction.label,
-            "probability": prediction and round(prediction.probability, 6),
-            "top": top_json(prediction) if prediction else [],
-            "error": error_text(row.error) if row.error else None,
-            "milliseconds": row.milliseconds and round(row.milliseconds, 3),
-        }
-        self._stream.write(json.dumps(record, ensure_ascii=False) + "\n")
-        self._stream.flush()
+        self._stream.write(json.dumps(record(row), ensure_ascii=False) + "\n")
 
 
 class _Csv:
-    def __init__(self, stream: TextIO, columns: int) -> None:
-        self._stream, self._columns = stream, columns
+    def __init__(self, stream: Prompt, columns: int) -> None:
+        self._columns = columns
         self._writer = csv.writer(stream, lineterminator="\n")
         ranked = [f"{name}_{rank}" for rank in range(1, columns + 1) for name in ("label", "probability")]
-        self._put(["path", "label", "probability", "error", "milliseconds", *ranked])
-
-    def _put(self, cells: Sequence[object]) -> None:
-        self._writer.writerow(cells)
-        self._stream.flush()
+        self._writer.writerow(["path", "label", "probability", "error", "milliseconds", *ranked])
 
     def write(self, row: Row) -> None:
         if row.prediction is None or row.milliseconds is None:
             error = error_text(row.error) if row.error else ""
-            self._put([path_text(row.path), "", "", error, "", *[""] * 2 * self._columns])
+            self._writer.writerow([path_text(row.name), "", "", error, "", *[""] * 2 * self._columns])
             return
         top = [cell for score in row.prediction.top for cell in (score.label, f"{score.probability:.6f}")]
+        top += [""] * (2 * self._columns - len(top))
         label, probability = row.prediction.label, f"{row.prediction.probability:.6f}"
-        self._put([path_text(row.path), label, probability, "", f"{row.milliseconds:.3f}", *top])
+        self._writer.writerow([path_text(row.name), label, probability, "", f"{row.milliseconds:.3f}", *top])
 
 
 class _Table:
     """Streams, so widths are set beforehand; a longer path pushes its row to the right and is never cut."""
 
-    def __init__(self, stream: TextIO, labels: Sequence[str], paths: Sequence[Path]) -> None:
+    def __init__(self, stream: Prompt, labels: Sequence[str], names: Iterable[str]) -> None:
         self._stream = stream
-        self._path_width = min(60, max((_width(_printable(path_text(path))) for path in paths), default=0))
+        self._path_width = min(60, max((_width(_printable(path_text(name))) for name in names), default=40))
         self._label_width = max(_width(_printable(label)) for label in (*labels, "unknown"))
         self._put("photo", "label", "probability", "next")
 
     def _put(self, path: str, label: str, probability: str, rest: str) -> None:
         cells = _pad(path, self._path_width), _pad(label, self._label_width), f"{probability:>11}", rest
         self._stream.write("  ".join(cells).rstrip() + "\n")
-        self._stream.flush()
 
     def write(self, row: Row) -> None:
-        path = _printable(path_text(row.path))
+        path = _printable(path_text(row.name))
         if row.prediction is None:
             self._put(path, "-", "-", f"error: {error_text(row.error)}" if row.error else "")
             return

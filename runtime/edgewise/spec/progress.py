@@ -26,8 +26,8 @@ class Reporter(Protocol):
         """Take one line of text for the user."""
         ...
 
-    def task(self, name: str, total: int) -> AbstractContextManager[Step]:
-        """Begin a task of ``total`` units; leaving the context ends it."""
+    def task(self, name: str, total: int | None) -> AbstractContextManager[Step]:
+        """Begin a task of ``total`` units, None: nobody knows; leaving the context ends it."""
         ...
 
 
@@ -38,7 +38,7 @@ class Silent:
         """Drop the message."""
 
     @contextmanager
-    def task(self, name: str, total: int) -> Iterator[Step]:  # noqa: ARG002 - the Protocol's signature
+    def task(self, name: str, total: int | None) -> Iterator[Step]:  # noqa: ARG002 - the Protocol's signature
         """Drop the progress."""
 
         def step(done: int = 1, note: str = "") -> None:  # noqa: ARG001

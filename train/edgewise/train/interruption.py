@@ -55,7 +55,7 @@ class Checking:
         self._check()
 
     @contextmanager
-    def task(self, name: str, total: int) -> Iterator[Step]:
+    def task(self, name: str, total: int | None) -> Iterator[Step]:
         """Pass the progress on."""
         with self._inner.task(name, total) as inner:
 
