@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgewise.spec.opening import Opening
+from edgewise.spec.opening import AUTO, Opening
 
 PANEL = "Running the model"
 """Panel of the help."""
@@ -72,6 +73,21 @@ OPTIONS: dict[str, Any] = {
 """An option for each field of `Opening`, by its name."""
 
 
+class _Echo(logging.Handler):
+    """Writes messages to standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(record.getMessage(), err=True)
+
+
+def _echo_log() -> None:
+    """Let the user know what the runtime does meanwhile, since measuring takes its time."""
+    logger = logging.getLogger("edgewise.runtime")
+    logger.setLevel(logging.INFO)
+    if not any(isinstance(handler, _Echo) for handler in logger.handlers):
+        logger.addHandler(_Echo())
+
+
 def opens_model(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of `OPTIONS` in the place of its parameter ``opening``."""
     signature = inspect.signature(command, eval_str=True)
@@ -86,6 +102,8 @@ def opens_model(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(**values: Any) -> None:
         opening = Opening(**{name: values.pop(name) for name in OPTIONS})
+        if opening.backend == AUTO:
+            _echo_log()
         command(**values, opening=opening)
 
     wrapped.__signature__ = signature.replace(parameters=[*mine, *options])  # type: ignore[attr-defined]

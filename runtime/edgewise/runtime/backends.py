@@ -82,10 +82,29 @@ class Choice:
     kind: Kind
     settings: Settings
 
+    def with_threads(self, threads: int) -> Choice:
+        """The same with another number of threads."""
+        return replace(self, settings=replace(self.settings, threads=threads))
+
 
 def backends_for(model_format: Format) -> tuple[str, ...]:
     """Names of the backends of the base install that run files of this format, the usual one first."""
     return tuple(kind.name for kind in kinds_for(model_format) if "[" not in kind.install)
+
+
+def choices_for(model_format: Format, name: str, opening: Opening) -> tuple[Choice, ...]:
+    """One choice for each engine that runs a file and grants what is asked for. Arguments and errors as `choose`."""
+    found, errors = [], []
+    for kind in kinds_for(model_format):
+        try:
+            found.append(choose(model_format, name, replace(opening, backend=kind.name, allow_fallback=False)))
+        except BackendError as error:  # noqa: PERF203 - three engines at most
+            errors.append(error)
+    if not found:
+        if opening.allow_fallback:
+            return (choose(model_format, name, replace(opening, backend=None)),)
+        raise errors[0]
+    return tuple(found)
 
 
 def choose(model_format: Format, name: str, opening: Opening) -> Choice:

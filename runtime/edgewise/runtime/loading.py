@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from edgewise.runtime.backends import Backend, Choice, EngineBackend, check_signature, choose, open_engine
+from edgewise.runtime.backends import (
+    Backend,
+    Choice,
+    EngineBackend,
+    check_signature,
+    choices_for,
+    choose,
+    open_engine,
+    usable_cores,
+)
 from edgewise.runtime.engines.base import CPU, Network
 from edgewise.runtime.foreign import describe, what_is_said
 from edgewise.runtime.interface import Interface
-from edgewise.runtime.modelfile import CheckedFile, ModelFile, own_file, read_file
+from edgewise.runtime.modelfile import ModelFile, own_file, read_file
 from edgewise.runtime.trial import try_out
-from edgewise.spec import InputError
-from edgewise.spec.opening import Opening
+from edgewise.runtime.tuned import machine, tuned
+from edgewise.runtime.tuning import Plan, Tuning, tune
+from edgewise.spec import BackendError, InputError, ModelError
+from edgewise.spec.opening import AUTO, Opening
 
 BATCH_OF_A_DEVICE = 16
 """Pictures at once for what is no CPU. Not measured: there was no such device."""
@@ -26,6 +37,7 @@ class Loaded:
     backend: Backend
     choice: Choice  # what is at work
     interface: Interface | None  # None: a file that Edgewise exported
+    any_batch: bool  # the network takes any number of pictures at once
 
     def another(self) -> Backend:
         """A second copy, on a backend of its own."""
@@ -39,10 +51,11 @@ def load(path: Path, opening: Opening) -> Loaded:
     Raises:
         ModelError: the file is missing, damaged, or does not fit its description.
         BackendError: what was asked for is not granted.
-        InputError: an option that does not go with the file.
+        InputError: an option that does not go with the file, or with another one.
     """
-    file = read_file(path)
-    return _load(file, choose(file.format, path.name, opening), opening)
+    opener = Opener(path, opening)
+    choice, plan, _ = opener.plans()
+    return opener.load(choice.with_threads(plan.threads))
 
 
 def load_bulk(path: Path, opening: Opening) -> tuple[Loaded, tuple[Backend, ...], int]:
@@ -51,40 +64,88 @@ def load_bulk(path: Path, opening: Opening) -> tuple[Loaded, tuple[Backend, ...]
     Returns:
         The file on its first copy, all copies including that one, and how many pictures each should get at once.
     """
-    file = read_file(path)
-    choice = choose(file.format, path.name, opening)
-    if choice.settings.provider != CPU:
-        loaded = _load(file, choice, opening)
-        return loaded, (loaded.backend,), BATCH_OF_A_DEVICE
-    streams = choice.settings.threads
-    first = _load(file, replace(choice, settings=replace(choice.settings, threads=1)), opening)
-    return first, (first.backend, *(first.another() for _ in range(streams - 1))), 1
+    opener = Opener(path, opening)
+    choice, _, plan = opener.plans(bulk=True)
+    first = opener.load(choice.with_threads(plan.threads))
+    return first, (first.backend, *(first.another() for _ in range(plan.streams - 1))), plan.batch
 
 
-def _load(file: CheckedFile, choice: Choice, opening: Opening) -> Loaded:
-    return _load_foreign(file, choice, opening) if file.manifest is None else _load_own(file, choice, opening)
+class Opener:
+    """One file that was read and checked, and may be loaded several times."""
 
+    def __init__(self, path: Path, opening: Opening) -> None:
+        """Read and check the file. Errors as `load`."""
+        if opening.retune and opening.backend != AUTO:
+            raise InputError("--retune without --backend auto", "both, or neither")
+        self._opening = opening
+        self.file = read_file(path)
+        self._tried: set[str] = set()  # engines that a file of another maker was tried out on
 
-def _load_own(file: CheckedFile, choice: Choice, opening: Opening) -> Loaded:
-    if given := opening.foreign_options():
-        raise InputError(
-            f"{given[0]} for {file.path}, which describes itself", f"{given[0]} with files of other makers only"
-        )
-    model = own_file(file)
-    engine, granted = open_engine(_network(model), choice, allow_fallback=opening.allow_fallback)
-    check_signature(model, engine)
-    return Loaded(model, EngineBackend(engine, granted), granted, None)
+    def plans(self, *, bulk: bool = False) -> tuple[Choice, Plan, Plan]:
+        """What runs the file: the engine, and how for single pictures and for many."""
+        name, opening = self.file.path.name, self._opening
+        if opening.backend == AUTO:
+            choices = {choice.kind.name: choice for choice in choices_for(self.file.format, name, opening)}
+            found = self.tuning(tuple(choices.values()))
+            return choices[(found.bulk if bulk else found.single).backend], found.single, found.bulk
+        choice = choose(self.file.format, name, opening)
+        kind, threads = choice.kind.name, choice.settings.threads
+        if choice.settings.provider != CPU:
+            return choice, Plan(kind, threads), Plan(kind, threads, 1, BATCH_OF_A_DEVICE)
+        return choice, Plan(kind, threads), Plan(kind, 1, threads)
 
+    def tuning(self, choices: tuple[Choice, ...]) -> Tuning:
+        """What is fastest, measured or remembered."""
+        on_cpu = choices[0].settings.provider == CPU
+        cores = (self._opening.threads or usable_cores()) if on_cpu else 1
 
-def _load_foreign(file: CheckedFile, choice: Choice, opening: Opening) -> Loaded:
-    said = what_is_said(file, opening)
-    if not file.has_digest:
-        try_out(file, choice, opening)
-    network = Network(str(file.path), file.format, file.content)
-    engine, granted = open_engine(network, choice, allow_fallback=opening.allow_fallback)
-    manifest, interface = describe(file, engine, said, opening)
-    model = ModelFile(file.path, file.format, manifest, file.content, file.sha256)
-    return Loaded(model, EngineBackend(engine, granted, interface), granted, interface)
+        def measure() -> Tuning:
+            first = self._load_any(choices)  # it tells the size of the pictures
+            size = first.model.manifest.input
+            return tune(
+                choices, lambda choice: self.load(choice).backend, len(self.file.content), cores,
+                (size.height, size.width), any_batch=first.any_batch,
+            )  # fmt: skip
+
+        return tuned(self.file.sha256, machine(choices, cores), measure, retune=self._opening.retune)
+
+    def _load_any(self, choices: tuple[Choice, ...]) -> Loaded:
+        """On the first engine that runs the file. Raises the first one's error where none does."""
+        errors = []
+        for choice in choices:
+            try:
+                return self.load(choice)
+            except (BackendError, ModelError) as error:  # noqa: PERF203 - the first that loads ends the loop
+                errors.append(error)
+        raise errors[0]
+
+    def load(self, choice: Choice) -> Loaded:
+        """Load the file once. Errors as `load`."""
+        return self._load_foreign(choice) if self.file.manifest is None else self._load_own(choice)
+
+    def _load_own(self, choice: Choice) -> Loaded:
+        if given := self._opening.foreign_options():
+            raise InputError(
+                f"{given[0]} for {self.file.path}, which describes itself",
+                f"{given[0]} with files of other makers only",
+            )
+        model = own_file(self.file)
+        engine, granted = open_engine(_network(model), choice, allow_fallback=self._opening.allow_fallback)
+        check_signature(model, engine)
+        return Loaded(model, EngineBackend(engine, granted), granted, None, engine.inputs[0].shape[0] is None)
+
+    def _load_foreign(self, choice: Choice) -> Loaded:
+        file, opening = self.file, self._opening
+        said = what_is_said(file, opening)
+        if not file.has_digest and choice.kind.name not in self._tried:
+            try_out(file, choice, opening)
+            self._tried.add(choice.kind.name)
+        network = Network(str(file.path), file.format, file.content)
+        engine, granted = open_engine(network, choice, allow_fallback=opening.allow_fallback)
+        manifest, interface = describe(file, engine, said, opening)
+        model = ModelFile(file.path, file.format, manifest, file.content, file.sha256)
+        backend = EngineBackend(engine, granted, interface)
+        return Loaded(model, backend, granted, interface, engine.inputs[0].shape[0] is None)
 
 
 def _network(model: ModelFile) -> Network:

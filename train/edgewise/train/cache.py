@@ -12,13 +12,13 @@ import fcntl
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgewise.runtime.images import Picture
 from edgewise.spec import OutputError
+from edgewise.spec.cache import cache_folder
 from edgewise.spec.files import path_text
 from edgewise.train.shards import (
     SUFFIX,
@@ -38,25 +38,11 @@ DEFAULT_LIMIT = 20_000_000_000
 DISK_SHARE = 0.5
 """Largest share of the disk space that would be free without the cache."""
 
-VARIABLE = "EDGEWISE_CACHE"
 _FOLDER = "photos-1"  # the number is that of the shards' format
 _LOCK = "lock"
 
 Place = tuple[Shard, int]
 """Where a photo's pixels are: a shard, and the row in it."""
-
-
-def cache_folder() -> Path:
-    """``$EDGEWISE_CACHE``, or ``edgewise`` in ``$XDG_CACHE_HOME`` or else ``~/.cache`` (XDG Base Directory 0.8)."""
-    if own := os.environ.get(VARIABLE):
-        return Path(own).absolute()
-    shared = os.environ.get("XDG_CACHE_HOME", "")
-    # The specification tells to ignore relative paths.
-    home = os.path.expanduser("~/.cache")
-    for folder in (shared, home):
-        if os.path.isabs(folder):
-            return Path(folder) / "edgewise"
-    return Path(tempfile.gettempdir()) / f"edgewise-{os.geteuid()}"  # a user without a home
 
 
 class PhotoCache:

@@ -110,7 +110,7 @@ def _options(settings: Settings) -> dict[str, Any]:
     hint = {"INFERENCE_PRECISION_HINT": _HINTS[settings.precision]}
     if settings.provider != CPU:
         return hint
-    return {**hint, "INFERENCE_NUM_THREADS": settings.threads, "NUM_STREAMS": 1}
+    return {**hint, "INFERENCE_NUM_THREADS": settings.threads, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
 
 
 def _check_precision(compiled: Any, settings: Settings) -> None:
