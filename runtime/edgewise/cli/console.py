@@ -28,6 +28,7 @@ EXTRA_OF_MODULE = {
     "tensorflow_model_optimization": "export",
     "tf2onnx": "export",
     "jinja2": "bench",
+    "pyarrow": "parquet",
     "segno": "web",
     "starlette": "web",
     "uvicorn": "web",

@@ -22,6 +22,8 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -40,6 +42,9 @@ import cv2
 MAX_BYTES = 256 << 20
 """Longest file that is read, in bytes."""
 
+LARGE_PIXELS = 16_000_000
+"""Larger pictures are decoded one at a time, so that several threads need the memory of one of them."""
+
 PREPROCESSING_VERSION = f"1 opencv-{cv2.__version__}"
 """Changes whenever equal files may give other pixels: count up with the rules above; OpenCV brings its decoders."""
 
@@ -47,6 +52,9 @@ Picture: TypeAlias = NDArray[np.uint8]
 """Pixels of shape (height, width, 3), RGB, 0-255, C-contiguous."""
 
 _Stored: TypeAlias = NDArray[np.integer[Any] | np.floating[Any]]  # grey, BGR or BGRA of 8 or 16 bit, as OpenCV decodes
+
+_one_large = threading.Lock()
+_STRIP = 256  # rows
 
 _REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 
@@ -131,8 +139,9 @@ def decode(content: bytes, name: str, *, at_least: tuple[int, int] | None = None
             f"at most {MAX_PIXELS:,} pixels",
             "make the picture smaller, or leave it out",
         )
-    stored = _decode_stored(content, name, header, _flags(header, at_least))
-    return _turn(_to_rgb(stored, header), header)
+    with _one_large if header.width * header.height > LARGE_PIXELS else nullcontext():
+        stored = _decode_stored(content, name, header, _flags(header, at_least))
+        return _turn(_to_rgb(stored, header), header)
 
 
 def fit(picture: Picture, height: int, width: int) -> Picture:
@@ -208,11 +217,13 @@ def _to_rgb(stored: _Stored, header: Header) -> Picture:
 
 def _over_white(rgba: NDArray[np.uint8]) -> Picture:
     """Lay straight (not premultiplied) RGBA over white, rounding to nearest."""
-    alpha = rgba[..., 3].astype(np.uint16)
-    white = 255 * (255 - alpha) + 127
     rgb = np.empty((*rgba.shape[:2], 3), np.uint8)
-    for channel in range(3):
-        rgb[..., channel] = (rgba[..., channel] * alpha + white) // 255
+    for top in range(0, len(rgba), _STRIP):  # a strip at a time, because the sums need twice the memory
+        strip = rgba[top : top + _STRIP]
+        alpha = strip[..., 3].astype(np.uint16)
+        white = 255 * (255 - alpha) + 127
+        for channel in range(3):
+            rgb[top : top + _STRIP, :, channel] = (strip[..., channel] * alpha + white) // 255
     return rgb
 
 
