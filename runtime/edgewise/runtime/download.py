@@ -107,7 +107,7 @@ def _body(answer: http.client.HTTPResponse, limits: Limits, deadline: float) -> 
 def _parts(place: str, origin: str) -> SplitResult:
     parts = urlsplit(place)
     if parts.scheme not in _PORTS or not parts.hostname or not place.isascii() or not place.isprintable():
-        raise _Refused(f"{mask(place)!r} is no such URL, with everything but ASCII written as %XX")
+        raise _Refused(f"{mask(place)!r} is no such URL, with everything but ASCII as %XX")
     if urlsplit(origin).scheme == "https" and parts.scheme != "https":
         raise _Refused("it redirects from https to http")
     return parts
