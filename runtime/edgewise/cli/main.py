@@ -15,6 +15,7 @@ from edgewise.cli.evaluate import evaluate
 from edgewise.cli.export import export_app
 from edgewise.cli.inspect import inspect
 from edgewise.cli.live import live
+from edgewise.cli.live_options import LiveCommand
 from edgewise.cli.package import package
 from edgewise.cli.predict import predict
 from edgewise.cli.train import train
@@ -28,7 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (demo, train, evaluate, predict, live, benchmark, inspect, package):
-    app.command()(command)
+    app.command(cls=LiveCommand if command is live else None)(command)
 app.add_typer(data_app, name="data")
 app.add_typer(export_app, name="export")
 

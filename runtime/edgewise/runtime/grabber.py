@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from edgewise.runtime.camera import OPEN_SECONDS, Kind, Source
-from edgewise.runtime.frames import FrameSlot, Outage
+from edgewise.runtime.frames import BgrPicture, FrameSlot, Outage
 from edgewise.runtime.reader_process import Event, ReaderProcess
 from edgewise.spec import InputError, SourceError
 
 PATIENCE = 5.0
 """Longest time without a frame before a source counts as lost, in seconds."""
 
-_START_SECONDS = 10.0  # longest time that starting the process may take, besides opening
+_START_SECONDS = 60.0  # longest time that starting the process may take, on a slow card and with others at work
 _TICK_SECONDS = 0.1  # how soon the thread notices that it is to stop
 
 
@@ -136,8 +136,7 @@ class Grabber(FrameSlot):
             SourceError: it could not be opened, failed or fell silent.
         """
         with ReaderProcess(self._source, paced=not self._every_frame) as reader:
-            numbered, limit = 0, _START_SECONDS + OPEN_SECONDS + self._patience
-            heard = time.monotonic()
+            numbered, limit, heard = 0, _START_SECONDS, time.monotonic()
             while not self._halt.is_set():
                 event = reader.receive(_TICK_SECONDS)
                 if event is None:
@@ -149,14 +148,14 @@ class Grabber(FrameSlot):
                     return
                 if event.opened:
                     self.announced, self._endless = event.opened.announced, event.opened.endless
-                elif self._hand_on(event, missed=event.number - numbered):
+                elif event.picture is not None and self._hand_on(event.picture, event, event.number - numbered):
                     numbered = event.number + 1
                     reader.acknowledge()
-                heard, limit = time.monotonic(), self._patience
+                # The first event says that the process started: then comes opening, which has a limit of its own.
+                limit = self._patience + (OPEN_SECONDS if limit == _START_SECONDS else 0)
+                heard = time.monotonic()
 
-    def _hand_on(self, event: Event, missed: int) -> bool:
-        if event.picture is None:
-            return False
+    def _hand_on(self, picture: BgrPicture, event: Event, missed: int) -> bool:
         if not self._endless:
             # A file's frame is as fresh as the moment it is shown.
             self._playing.wait()
@@ -164,7 +163,7 @@ class Grabber(FrameSlot):
                 self.wait_until_taken()
         at = event.at if self._endless else time.monotonic()
         self._last_at = time.monotonic()
-        return self.put(event.picture, at, event.seconds, missed)
+        return self.put(picture, at, event.seconds, missed)
 
     def _judge(self, event: Event) -> None:
         if event.end == "refused":
@@ -175,7 +174,7 @@ class Grabber(FrameSlot):
     def _silent(self, limit: float) -> SourceError:
         what = "gave no frame" if not self.captured else "no frame"
         return SourceError(
-            f"{self.name}: {what} for {limit:.0f} s",
+            f"{self.name}: {what} for {limit:g} s",
             f"a frame at least every {self._patience:g} s",
             "check the cable or the network and start again",
         )

@@ -9,13 +9,14 @@ line of JSON per event.
 
     {"source": {...}, "shelf": 5, "paced": true}
 
+    {"started": true}
     {"opened": {"endless": true, "fps": 30.0, "announced": 0}}
     {"frame": 7, "at": 5021.53, "seconds": null, "offset": 921600, "height": 480, "width": 640}
     {"end": "refused" | "ended" | "failed", "reason": "..."}
 
-The pixels lie in the shelf, a file without a name that both processes map: a frame of 640 x 480 pixels is handed over
-by two copies of 0.1 ms each. Of an endless source, a frame for which the shelf has no room is counted (by the next
-frame's number) and forgotten; a file waits.
+The pixels lie in the shelf, a file without a name that both processes map: a frame is handed over by two copies. Where
+the shelf has no room, a file waits. Of an endless source, the newest frame waits for room; one that it replaces is
+counted, by the next frame's number, and forgotten.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import os
 import sys
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import cv2
@@ -50,6 +51,14 @@ _BAD_READS = {Kind.CAMERA: 25, Kind.FILE: 1, Kind.STREAM: 1}  # a camera may giv
 _REFUSED = {"end": "refused", "reason": ""}
 _ENDED = {"end": "ended", "reason": ""}
 _FAILED = {"end": "failed", "reason": "it gives no more frames"}
+
+
+@dataclass(frozen=True)
+class _Numbered:
+    picture: BgrPicture
+    number: int  # from 0
+    at: float  # time.monotonic() when it was read, in seconds
+    seconds: float | None  # of a file's own time
 
 
 class Shelf:
@@ -104,18 +113,25 @@ class Reader:
 
     def __init__(self, source: Source, shelf: Shelf, *, paced: bool) -> None:
         self._source, self._shelf, self._paced = source, shelf, paced
-        self._free = threading.Semaphore(PLACES)
+        self._changed = threading.Condition()
+        self._free = PLACES
+        self._pending: _Numbered | None = None
         self._halt = threading.Event()
         # What OpenCV or a driver prints must not come between the messages.
         self._out = os.dup(1)
         os.dup2(2, 1)
+        self._tell({"started": True})
 
     def listen(self) -> None:
         """Hear which frames were copied; end the process when standard input ends, even where a read hangs."""
         while sys.stdin.buffer.read(1):
-            self._free.release()
+            with self._changed:
+                self._free += 1
+                self._send_pending()
+                self._changed.notify_all()
         self._halt.set()
-        self._free.release()
+        with self._changed:
+            self._changed.notify_all()
         time.sleep(STOP_SECONDS)
         os._exit(1)
 
@@ -123,7 +139,10 @@ class Reader:
         """Open, read and tell, until the source ends or nobody listens."""
         try:
             capture = self._source.open()
-            self._tell(self._read_all(capture))
+            end = self._read_all(capture)
+            with self._changed:
+                self._changed.wait_for(lambda: self._pending is None or self._halt.is_set())
+            self._tell(end)
             capture.release()  # told before, because this may hang
         except cv2.error as error:
             self._tell({"end": "failed", "reason": f"OpenCV failed: {error.err or error}"})
@@ -149,24 +168,26 @@ class Reader:
             bad = 0
             if clock:
                 clock.wait()
-            self._hand_over(np.asarray(picture, np.uint8), count, at, rhythm)
+            seconds = None if rhythm.endless else count / rhythm.fps
+            self._hand_over(_Numbered(np.asarray(picture, np.uint8), count, at, seconds), rhythm.endless)
             count += 1
         return _ENDED
 
-    def _hand_over(self, picture: BgrPicture, number: int, at: float, rhythm: Pace) -> None:
-        if not self._free.acquire(blocking=not rhythm.endless) or self._halt.is_set():
+    def _hand_over(self, numbered: _Numbered, endless: bool) -> None:
+        with self._changed:
+            if not endless:
+                self._changed.wait_for(lambda: self._free or self._halt.is_set())
+            self._pending = numbered
+            self._send_pending()
+
+    def _send_pending(self) -> None:
+        if self._pending is None or not self._free or self._halt.is_set():
             return
-        offset = self._shelf.put(np.ascontiguousarray(picture))
-        self._tell(
-            {
-                "frame": number,
-                "at": at,
-                "seconds": None if rhythm.endless else number / rhythm.fps,
-                "offset": offset,
-                "height": picture.shape[0],
-                "width": picture.shape[1],
-            }
-        )
+        picture = np.ascontiguousarray(self._pending.picture)
+        event = {"frame": self._pending.number, "at": self._pending.at, "seconds": self._pending.seconds}
+        place = {"offset": self._shelf.put(picture), "height": picture.shape[0], "width": picture.shape[1]}
+        self._tell(event | place)
+        self._pending, self._free = None, self._free - 1
 
     def _tell(self, event: dict[str, Any]) -> None:
         try:

@@ -27,7 +27,7 @@ _KILLED_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Event:
-    """One message: the source was opened, a frame, or the end."""
+    """One message: the process started, the source was opened, a frame, or the end."""
 
     opened: Pace | None = None
     picture: BgrPicture | None = None
@@ -121,6 +121,8 @@ class ReaderProcess:
             self._process.stdin.write(content)
 
     def _event(self, message: dict[str, Any]) -> Event:
+        if "started" in message:
+            return Event()
         if "opened" in message:
             return Event(opened=Pace(**message["opened"]))
         if "end" in message:

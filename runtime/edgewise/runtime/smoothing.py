@@ -59,6 +59,7 @@ class Shown:
 
     label: str
     probability: float  # 0-1
+    known: bool  # False: below the threshold, whatever the label is called
 
 
 class Smoother:
@@ -96,8 +97,8 @@ class Smoother:
             average, self._shown = now, self._best(now, limit)
         self._started = True
         if self._shown is None:
-            return Shown(UNKNOWN, float(average.max()))
-        return Shown(self._labels[self._shown], float(average[self._shown]))
+            return Shown(UNKNOWN, float(average.max()), known=False)
+        return Shown(self._labels[self._shown], float(average[self._shown]), known=True)
 
     def _average_with(self, now: NDArray[np.float64], seconds: float) -> NDArray[np.float64]:
         passed = max(0.0, seconds - self._then)

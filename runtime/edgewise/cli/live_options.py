@@ -1,0 +1,210 @@
+"""The options of ``edgewise live``, in groups: a group is a dataclass, and each of its fields is an option."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import typer
+from typer.core import TyperCommand
+
+SOURCE, ANSWERS, OUTPUT = "Source", "Answers", "Output"
+"""Panels of the help."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What frames come from."""
+
+    camera: Annotated[
+        str | None,
+        typer.Option(
+            help="Number of the camera, or its device (/dev/video2).", show_default="0", rich_help_panel=SOURCE
+        ),
+    ] = None
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="A video file, or a stream at http://, https:// or rtsp://, instead of a camera.",
+            rich_help_panel=SOURCE,
+        ),
+    ] = None
+    width: Annotated[
+        int | None, typer.Option(min=1, help="Width to ask the camera for, in pixels.", rich_help_panel=SOURCE)
+    ] = None
+    height: Annotated[
+        int | None, typer.Option(min=1, help="Height to ask the camera for, in pixels.", rich_help_panel=SOURCE)
+    ] = None
+    fps: Annotated[
+        float | None, typer.Option(min=0.1, help="Frames per second to ask the camera for.", rich_help_panel=SOURCE)
+    ] = None
+    every_frame: Annotated[
+        bool,
+        typer.Option(
+            "--every-frame",
+            help="Classify every frame of a video file, however long that takes.",
+            rich_help_panel=SOURCE,
+        ),
+    ] = False
+    give_up: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="End when a source that was lost gives nothing for so many seconds.",
+            show_default="never",
+            rich_help_panel=SOURCE,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How answers are made of frames."""
+
+    top_k: Annotated[
+        int, typer.Option("--top-k", min=1, help="How many classes to list per frame.", rich_help_panel=ANSWERS)
+    ] = 5
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y,W,H",
+            help="Classify this part of the frame: pixels, or shares of it (0.25,0.25,0.5,0.5).",
+            show_default="all of it",
+            rich_help_panel=ANSWERS,
+        ),
+    ] = None
+    smooth: Annotated[
+        Literal["off", "ema", "majority"],
+        typer.Option(
+            help="How the shown label follows the frames: as each is, by averaged probabilities, or by vote.",
+            rich_help_panel=ANSWERS,
+        ),
+    ] = "ema"
+    smooth_seconds: Annotated[
+        float,
+        typer.Option(help="Time constant of the average, or length of the vote, in seconds.", rich_help_panel=ANSWERS),
+    ] = 0.5
+    smooth_margin: Annotated[
+        float,
+        typer.Option(help="How far another label must lead (0-1) until it is shown instead.", rich_help_panel=ANSWERS),
+    ] = 0.1
+    max_frames: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many classified frames.", rich_help_panel=ANSWERS)
+    ] = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where answers go."""
+
+    window: Annotated[
+        bool | None,
+        typer.Option(
+            "--window/--no-window",
+            help="Show a window. Default: where one is possible, unless --json is given.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    json_lines: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="JSON lines on standard output. Without a window they come anyway.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False
+    jsonl: Annotated[
+        Path | None, typer.Option(help="Write the JSON lines to this file, too, as they come.", rich_help_panel=OUTPUT)
+    ] = None
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            help="Record what the window shows, or would show, to this .avi or .mp4 file.", rich_help_panel=OUTPUT
+        ),
+    ] = None
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace the files of --record and --jsonl.", rich_help_panel=OUTPUT),
+    ] = False
+    save_dir: Annotated[
+        Path, typer.Option(help="Folder for the frames that the key s saves.", rich_help_panel=OUTPUT)
+    ] = Path()
+    on_label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL COMMAND",
+            help="Run a command, without a shell, when LABEL appears (or 'unknown'); $EDGEWISE_LABEL, _PROBABILITY, "
+            "_FRAME, _SECONDS and _SOURCE tell it why. May be given several times.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None
+    on_label_every: Annotated[
+        float,
+        typer.Option(min=0, help="Least time between two runs of one command, in seconds.", rich_help_panel=OUTPUT),
+    ] = 10.0
+
+
+class LiveCommand(TyperCommand):
+    """A command whose option --on-label takes two words, several times: what Typer's own options cannot."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Join the two words to one, which `pairs` takes apart."""
+        return super().parse_args(ctx, list(_joined(args)))
+
+
+def _joined(args: list[str]) -> Iterator[str]:
+    words = iter(args)
+    for word in words:
+        yield word
+        if word == "--on-label":
+            pair = [next(words, None), next(words, None)]
+            if None in pair:
+                raise typer.BadParameter("it takes two words: a label and a command", param_hint="--on-label")
+            yield shlex.join(word or "" for word in pair)
+        if word == "--":
+            yield from words
+
+
+def pairs(on_label: list[str] | None) -> list[tuple[str, str]]:
+    """Label and command of each --on-label."""
+    return [(label, command) for label, command in map(shlex.split, on_label or [])]
+
+
+def grouped(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option per field of its parameters ``names``, which are dataclasses, in their place."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        groups = {name: signature.parameters[name].annotation for name in names}
+        kept = [parameter for name, parameter in signature.parameters.items() if name not in names]
+        options = [option for group in groups.values() for option in _options(group)]
+        last = [parameter for parameter in kept if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+        first = [parameter for parameter in kept if parameter not in last]
+
+        @functools.wraps(command)
+        def wrapped(*args: Any, **values: Any) -> None:
+            made = {
+                name: group(**{field.name: values.pop(field.name) for field in fields(group)})
+                for name, group in groups.items()
+            }
+            command(*args, **values, **made)
+
+        wrapped.__signature__ = signature.replace(parameters=[*first, *options, *last])  # type: ignore[attr-defined]
+        return wrapped
+
+    return decorate
+
+
+def _options(group: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in fields(group)
+    ]
