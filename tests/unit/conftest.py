@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -142,3 +145,14 @@ def run_tflite() -> Run:
         return np.concatenate(rows)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def foreign() -> ModuleType:
+    """Writers of small networks as other tools export them: the module ``foreign_models.py``."""
+    spec = spec_from_file_location("foreign_models", Path(__file__).with_name("foreign_models.py"))
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.runtime.backends import Backend, Choice
-from edgewise.runtime.race import race, winner
+from edgewise.runtime.race import race, typical, winner
 from edgewise.spec import EdgewiseError
 
 SECONDS = 45.0
@@ -70,8 +69,8 @@ class Tuning:
 
     single: Plan
     bulk: Plan
-    milliseconds: float  # for a picture alone: the median with ``single``
-    rate: float  # pictures in a second: the median with ``bulk``
+    milliseconds: float  # for a picture alone: typically, with ``single``
+    rate: float  # pictures in a second: typically, with ``bulk``
     seconds: float  # that it took
     measured: int  # ways that were compared
 
@@ -159,7 +158,7 @@ def tune(
     pictures = np.random.default_rng(0).integers(0, 256, (max(BATCHES), *shape, 3), np.uint8)
     singles = _ready(single, copies, pictures, within(SHARE_OF_LOADING))
     alone = race(list(singles), lambda plan: singles[plan].measure(), within(SHARE_OF_SINGLE))
-    picture = min(map(median, alone.values()))
+    picture = min(map(typical, alone.values()))
     bulk = [plan for plan in bulk if plan.batch == 1 or plan.batch * picture <= LONGEST_BATCH_SECONDS]
     many = _ready(bulk, copies, pictures, within(SHARE_OF_WARMING))
     together = race(list(many), lambda plan: many[plan].measure(), within(1))
@@ -169,8 +168,8 @@ def tune(
     return Tuning(
         single=best,
         bulk=fastest,
-        milliseconds=median(alone[best]) * 1000,
-        rate=1 / median(together[fastest]),
+        milliseconds=typical(alone[best]) * 1000,
+        rate=1 / typical(together[fastest]),
         seconds=time.monotonic() - started,
         measured=len(alone) + len(together),
     )
