@@ -17,6 +17,7 @@ from edgewise.cli.console import interrupted, load, reporter
 from edgewise.runtime.annotate import save_annotated
 from edgewise.runtime.bulk import open_bulk
 from edgewise.runtime.classifier import Classifier
+from edgewise.runtime.few import open_few
 from edgewise.runtime.images import PREPROCESSING_VERSION
 from edgewise.runtime.items import Item
 from edgewise.runtime.journal import Journal, part_of
@@ -223,7 +224,7 @@ class _Work:
 def _opened(model: Path, opening: Opening, found: Found) -> Iterator[tuple[Classifier, Engine]]:
     """Open the model once for a few photos, and in copies that compute side by side for many."""
     if len(found.entries) <= _FEW and not found.waits and not found.has_videos:
-        classifier = Classifier.open(model, opening)
+        classifier = open_few(model, opening)
         yield classifier, Engine(classifier.probabilities)
         return
     with open_bulk(model, opening) as bulk:

@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ from edgewise.runtime.engines.base import (
     not_loadable,
     not_runnable,
 )
-from edgewise.runtime.tflite_graph import tflite_graph
 from edgewise.spec import BackendError, Format
 from edgewise.spec.quiet import quiet_stderr
 
@@ -143,6 +141,8 @@ def _with_scales(
     network: Network, inputs: tuple[TensorInfo, ...], outputs: tuple[TensorInfo, ...]
 ) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
     """What whole numbers stand for: OpenVINO does not say it, the file does."""
+    from edgewise.runtime.tflite_graph import tflite_graph  # for this engine alone: every start would pay for it
+
     graph = tflite_graph(network.content, network.name)
 
     def scaled(infos: tuple[TensorInfo, ...], keys: tuple[str, ...]) -> tuple[TensorInfo, ...]:
@@ -178,6 +178,8 @@ def open_engine(network: Network, settings: Settings) -> Engine:
 
 def version() -> str:
     """Of the installed package."""
+    from importlib import metadata  # slow to import
+
     return metadata.version(MODULE)
 
 
