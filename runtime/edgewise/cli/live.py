@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edgewise.cli.live_options import Origin, Output, Reading, grouped, pairs
-from edgewise.cli.model_options import Model, opens_model
+from edgewise.cli.console import load
+from edgewise.cli.live_options import Origin, Output, Page, Reading, grouped, pairs
+from edgewise.cli.model_options import Models, opens_model
 from edgewise.cli.stopping import Stop
+from edgewise.cli.web import serve_page
 from edgewise.spec import InputError
 from edgewise.spec.opening import Opening
 
@@ -19,15 +23,19 @@ if TYPE_CHECKING:
     from edgewise.cli.live_view import Viewer
     from edgewise.runtime.camera import Source
     from edgewise.runtime.classifier import Classifier
-    from edgewise.runtime.live import Session, Settings
+    from edgewise.runtime.frames import Frames
+    from edgewise.runtime.live import Session, Settings, State
     from edgewise.runtime.reactions import Reactions
     from edgewise.runtime.recording import Lines, Recorder
     from edgewise.runtime.window import Window
 
+    Run = Callable[[Callable[[State], bool]], Any]
+    """Runs a session until it ends or the function, which gets every state, answers False."""
+
 
 @opens_model
-@grouped("origin", "reading", "output")
-def live(model: Model, *, origin: Origin, reading: Reading, output: Output, opening: Opening) -> None:
+@grouped("origin", "reading", "output", "page")
+def live(models: Models, *, origin: Origin, reading: Reading, output: Output, page: Page, opening: Opening) -> None:
     """Say what a camera or a video shows, as it runs.
 
     The newest frame is always the one that is classified; those that come meanwhile are dropped and counted. A video
@@ -38,26 +46,25 @@ def live(model: Model, *, origin: Origin, reading: Reading, output: Output, open
     """
     # The classifier first: it sets limits on pictures that OpenCV reads only while it is imported.
     from edgewise.cli.live_view import Sinks, Viewer
-    from edgewise.runtime.classifier import Classifier
     from edgewise.runtime.grabber import Grabber, Retrying
-    from edgewise.runtime.live import Session
 
+    _check(models, output, page)
     source, settings = _source(origin), _settings(reading)
     grabber = Grabber(source, every_frame=origin.every_frame, retrying=Retrying(give_up=origin.give_up))
     recorder, lines = _files(output)
-    classifier = Classifier.open(model, opening)
+    session, classifier, run = _begin(models, opening, grabber, settings, page)
     reactions = _reactions(output, classifier, source.name)
-    session = Session(classifier, grabber, settings)
     try:
         with Stop() as stop, ExitStack() as stack:
             for part in (recorder, lines, reactions):
                 if part is not None:
                     stack.enter_context(part)
-            window = _open_window(stack, output, source.name)
-            sinks = Sinks(window, recorder, lines, reactions, stdout=output.json_lines or window is None)
+            window = None if page.web is not None else _open_window(stack, output, source.name)
+            stdout = output.json_lines or (window is None and page.web is None)
+            sinks = Sinks(window, recorder, lines, reactions, stdout=stdout)
             stack.enter_context(grabber)
             viewer = Viewer(sinks, grabber, stop, output.save_dir, film_time=origin.every_frame)
-            _run(session, viewer, stop, reading.max_frames)
+            _run(run, session, viewer, stop, reading.max_frames)
     except BrokenPipeError:
         # Whoever read the output has seen enough (| head).
         _leave_pipe()
@@ -66,13 +73,43 @@ def live(model: Model, *, origin: Origin, reading: Reading, output: Output, open
             typer.echo(session.summary(), err=True)
 
 
-def _run(session: Session, viewer: Viewer, stop: Stop, max_frames: int | None) -> None:
+def _check(models: Sequence[Path], output: Output, page: Page) -> None:
+    if page.web is None and len(models) > 1:
+        raise InputError(
+            f"{len(models)} models without --web", "one model", "add --web to choose among them in a browser"
+        )
+    if page.web is not None and output.window:
+        raise InputError("--web together with --window", "one of them")
+    if (page.certificate is None) != (page.certificate_key is None):
+        raise InputError("one of --certificate and --certificate-key", "both, or neither")
+
+
+def _begin(
+    models: Sequence[Path], opening: Opening, frames: Frames, settings: Settings, page: Page
+) -> tuple[Session, Classifier, Run]:
+    """The session, its first model, and what runs it: a loop in this thread, or a server beside it."""
+    if page.web is None:
+        from edgewise.runtime.classifier import Classifier
+        from edgewise.runtime.live import Session
+
+        classifier = Classifier.open(models[0], opening)
+        session = Session(classifier, frames, settings)
+        return session, classifier, lambda heard: all(map(heard, session.states()))
+    server, shows = load("edgewise.runtime.web.server", "web"), load("edgewise.runtime.web.show", "web")
+    address = load("edgewise.runtime.web.address", "web").parse_address(page.web)
+    certificate = server.Certificate(page.certificate, page.certificate_key) if page.certificate else None
+    show = shows.LiveShow(shows.by_name(models), opening, frames, settings)
+    return show.session, show.classifier, lambda heard: serve_page(show, address, certificate, heard)
+
+
+def _run(run: Run, session: Session, viewer: Viewer, stop: Stop, max_frames: int | None) -> None:
+    def heard(state: State) -> bool:
+        """Whether to go on after a state."""
+        going_on = viewer.see(state) and not stop.asked
+        return going_on and (max_frames is None or session.classified < max_frames)
+
     try:
-        for state in session.states():
-            if not viewer.see(state) or stop.asked:
-                return
-            if max_frames is not None and session.classified >= max_frames:
-                return
+        run(heard)
     except KeyboardInterrupt:
         _leave_pipe()  # a reader that does not read was waited for
     finally:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import shlex
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 from typer.core import TyperCommand
 
-SOURCE, ANSWERS, OUTPUT = "Source", "Answers", "Output"
+SOURCE, ANSWERS, OUTPUT, PAGE = "Source", "Answers", "Output", "Page in a browser"
 """Panels of the help."""
 
 
@@ -149,25 +151,60 @@ class Output:
     ] = 10.0
 
 
+@dataclass(frozen=True)
+class Page:
+    """The page for browsers."""
+
+    web: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST:PORT]",
+            help="Serve a page with picture and answers. Alone: for this machine, at 127.0.0.1:8000. With another "
+            "address, such as 0.0.0.0:8000: for whoever has the address with the token that is printed.",
+            rich_help_panel=PAGE,
+        ),
+    ] = None
+    certificate: Annotated[
+        Path | None,
+        typer.Option(
+            help="PEM file, for https: elsewhere than on this machine a browser lends its camera only so.",
+            rich_help_panel=PAGE,
+        ),
+    ] = None
+    certificate_key: Annotated[
+        Path | None, typer.Option(help="PEM file with the key of --certificate.", rich_help_panel=PAGE)
+    ] = None
+
+
 class LiveCommand(TyperCommand):
-    """A command whose option --on-label takes two words, several times: what Typer's own options cannot."""
+    """A command with two options that Typer's own cannot be.
+
+    ``--on-label`` takes two words, several times; ``--web`` takes one or none.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        """Join the two words to one, which `pairs` takes apart."""
+        """Join the two words to one, which `pairs` takes apart, and give a bare ``--web`` its usual address."""
         return super().parse_args(ctx, list(_joined(args)))
 
 
 def _joined(args: list[str]) -> Iterator[str]:
-    words = iter(args)
-    for word in words:
+    words = deque(args)
+    while words:
+        word = words.popleft()
         yield word
         if word == "--on-label":
-            pair = [next(words, None), next(words, None)]
-            if None in pair:
+            if len(words) < 2:
                 raise typer.BadParameter("it takes two words: a label and a command", param_hint="--on-label")
-            yield shlex.join(word or "" for word in pair)
-        if word == "--":
+            yield shlex.join((words.popleft(), words.popleft()))
+        elif word == "--web" and not (words and _is_address(words[0])):
+            yield ""
+        elif word == "--":
             yield from words
+            return
+
+
+def _is_address(word: str) -> bool:
+    return word == "" or re.fullmatch(r"(\S*:)?\d+", word) is not None
 
 
 def pairs(on_label: list[str] | None) -> list[tuple[str, str]]:

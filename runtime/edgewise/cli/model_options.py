@@ -29,6 +29,16 @@ Model = Annotated[
 ]
 
 
+Models = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="MODEL...",
+        help="A .tflite or .onnx file; one of another maker with --labels. Several: to choose from, with --web.",
+        show_default=False,
+    ),
+]
+
+
 def _option(text: str, shown: str | bool = False, panel: str = PANEL, **more: Any) -> Any:
     return typer.Option(help=text, show_default=shown, rich_help_panel=panel, **more)
 

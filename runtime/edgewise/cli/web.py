@@ -7,10 +7,9 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
-from typer.core import TyperCommand
 
 if TYPE_CHECKING:
     from edgewise.runtime.live import State
@@ -20,22 +19,6 @@ if TYPE_CHECKING:
 
 _NOWHERE = ("192.0.2.1", 9)
 """An address for documentation (RFC 5737): asking for the way there sends nothing and tells our own address."""
-
-
-class OptionalAddress(TyperCommand):
-    """A command whose ``--web`` may stand alone or be followed by HOST:PORT, which Typer does not know."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the usual address after a ``--web`` that has none."""
-        from edgewise.runtime.web.address import DEFAULT, looks_like_address
-
-        for index, word in enumerate(args):
-            if word == "--":
-                break
-            if word == "--web" and not looks_like_address("".join(args[index + 1 : index + 2])):
-                args = [*args[: index + 1], DEFAULT, *args[index + 1 :]]
-                break
-        return super().parse_args(ctx, args)
 
 
 def serve_page(

@@ -44,18 +44,13 @@ class Address:
         return frozenset(f"{name}:{port}" for name in names)
 
 
-def looks_like_address(text: str) -> bool:
-    """Whether a word of the command line is meant as HOST:PORT or PORT."""
-    return _FORM.fullmatch(text) is not None
-
-
 def parse_address(text: str) -> Address:
-    """Read ``HOST:PORT`` or ``PORT``; a token is made for every address that others can reach.
+    """Read ``HOST:PORT``, ``PORT``, or nothing for DEFAULT; a token is made for every address that others can reach.
 
     Raises:
         InputError: another form, or no such port.
     """
-    match = _FORM.fullmatch(text)
+    match = _FORM.fullmatch(text or DEFAULT)
     if match is None or int(match["port"]) > 65535:
         raise InputError(f"--web {text}", f"HOST:PORT such as {DEFAULT}, or a port from 0 to 65535")
     host = (match["host"] or DEFAULT.partition(":")[0]).strip("[]")
