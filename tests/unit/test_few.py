@@ -117,8 +117,20 @@ def test_a_nearly_full_disk_gets_no_copy(kept: Path, monkeypatch: pytest.MonkeyP
     assert not kept.exists()
 
 
+def test_onnx_runtime_starts_from_the_graph_it_optimized_before(kept: Path) -> None:
+    onnx = DATA / "tiny.onnx"
+    usual = answer(Classifier.open(onnx))
+    assert answer(open_few(onnx, Opening())) == usual
+    folder = kept.parent / sha256(onnx.read_bytes())
+    optimized = next(folder.glob("onnxruntime-*.optimized"))
+    assert sorted(path.suffix for path in folder.iterdir()) == [".optimized", ".sha256"]
+    assert answer(open_few(onnx, Opening())) == usual
+    optimized.write_bytes(optimized.read_bytes()[:-1])
+    assert answer(open_few(onnx, Opening())) == usual
+    assert len(optimized.read_bytes()) > 1
+
+
 def test_small_files_and_other_engines_are_opened_as_usual(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert open_few(DATA / "tiny.onnx", Opening()).backend.name == "onnxruntime"
     monkeypatch.setattr(copies, "MIN_BYTES", 8 << 20)
     assert isinstance(engine_of(open_few(TINY, Opening())), LiteRtEngine)
     assert not kept.exists()

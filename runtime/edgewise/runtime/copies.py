@@ -28,6 +28,32 @@ MAX_FOLDER_BYTES = 2 << 30
 _PIECE = 1 << 20
 
 
+def private_folder(digest: str, length: int) -> Path | None:
+    """Make sure that there is a private folder for what belongs to one file.
+
+    Args:
+        digest: SHA-256 of the file, 64 hexadecimal digits.
+        length: of the file, in bytes.
+
+    Returns:
+        The folder, or None where there is none: the file is small, the folder is not this user's alone or cannot be
+        written, or the disk is nearly full.
+    """
+    if length < MIN_BYTES:
+        return None
+    try:
+        home = _own_folder(cache_folder() / "models")
+        folder = home / digest
+        if not folder.exists():
+            _check_space(home, length)
+            _delete_old(home)
+        _own_folder(folder)
+        os.utime(folder)
+    except OSError:
+        return None
+    return folder
+
+
 def private_copy(content: bytes, digest: str, suffix: str) -> Path | None:
     """Make sure that there is a private copy of a verified file.
 
@@ -37,21 +63,15 @@ def private_copy(content: bytes, digest: str, suffix: str) -> Path | None:
         suffix: of the copy's name, with the dot.
 
     Returns:
-        The copy's path, or None where there is none: the file is small, the folder is not this user's alone or cannot
-        be written, or the disk is nearly full.
+        The copy's path, or None where there is none (see `private_folder`).
     """
-    if len(content) < MIN_BYTES:
+    folder = private_folder(digest, len(content))
+    if folder is None:
         return None
+    path = folder / f"model{suffix}"
     try:
-        home = _own_folder(cache_folder() / "models")
-        folder = home / digest
-        path = folder / f"model{suffix}"
         if not _holds(path, content):
-            _check_space(home, len(content))
-            _delete_old(home, keep=folder)
-            _own_folder(folder)
             write_bytes(path, content)
-        os.utime(folder)
     except (OSError, OutputError):
         return None
     return path
@@ -84,10 +104,10 @@ def _check_space(folder: Path, length: int) -> None:
         raise OSError(f"{folder} is nearly full")
 
 
-def _delete_old(home: Path, keep: Path) -> None:
+def _delete_old(home: Path) -> None:
     """Deleting is safe while a process still maps what is deleted: the pages stay until it ends."""
     room = MAX_FOLDER_BYTES
     for folder in sorted(home.iterdir(), key=lambda entry: entry.stat().st_mtime, reverse=True):
         room -= sum(file.stat().st_size for file in folder.iterdir())
-        if room < 0 and folder != keep:
+        if room < 0:
             shutil.rmtree(folder)

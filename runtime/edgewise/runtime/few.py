@@ -1,50 +1,70 @@
-"""A model file opened for a few pictures, by a process that has nothing else to do: sooner, and in shared memory.
+"""A model file opened for a few pictures, by a process that has nothing else to do: sooner, and with less memory.
 
-For LiteRT files whose weights are worth it, the weights are packed once and then mapped (`edgewise.runtime.copies`,
-`edgewise.runtime.engines.packed`). Whatever else is opened, or wherever that is not possible, is opened as usual.
+What an engine makes of a file whenever it loads it is made once and kept (`edgewise.runtime.engines.kept`): the packed
+weights of LiteRT, which all processes then share, and the optimized graph of ONNX Runtime. Whatever else is opened, or
+wherever that is not possible, is opened as usual.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from edgewise.runtime.backends import EngineBackend, check_signature, choose
+from edgewise.runtime.backends import Choice, EngineBackend, check_signature, choose
 from edgewise.runtime.classifier import Classifier
-from edgewise.runtime.copies import private_copy
-from edgewise.runtime.engines import litert
-from edgewise.runtime.engines.base import Engine, Network, Settings
-from edgewise.runtime.engines.packed import open_packed
+from edgewise.runtime.copies import private_copy, private_folder
+from edgewise.runtime.engines import litert, onnxruntime
+from edgewise.runtime.engines.base import Engine, Network
+from edgewise.runtime.engines.kept import open_kept, processor
+from edgewise.runtime.engines.packed import PackedEngine
 from edgewise.runtime.modelfile import ModelFile, own_file, read_file
 from edgewise.spec import Format
 from edgewise.spec.opening import Opening
+
+_ENGINES = {".tflite": (Format.TFLITE, litert.KIND), ".onnx": (Format.ONNX, onnxruntime.KIND)}
 
 
 def open_few(path: Path, opening: Opening) -> Classifier:
     """As `Classifier.open`. While a picture is classified, no other thread of Python goes on."""
     usual = Opening(threads=opening.threads, unknown_threshold=opening.unknown_threshold)
-    if path.suffix.lower() == ".tflite" and opening in (usual, replace(usual, backend=litert.NAME)):
-        choice = choose(Format.TFLITE, path.name, opening)
-        model, copy = _shared(path)
-        if model is not None and copy is not None:
-            backend = EngineBackend(_engine(model, copy, choice.settings.threads), choice)
-            return Classifier(model, backend, opening.unknown_threshold)
+    form, kind = _ENGINES.get(path.suffix.lower(), (None, None))
+    if form and kind and opening in (usual, replace(usual, backend=kind.name)):
+        choice = choose(form, path.name, opening)
+        model, kept = _find(path, f"{kind.name}-{kind.version()}-{processor()}")
+        if model is not None and kept is not None:
+            usually = partial(_load_usually, path, choice)
+            engine = open_kept(kept, partial(_load, model, kept.parent, choice), usually)
+            check_signature(model, engine)
+            return Classifier(model, EngineBackend(engine, choice), opening.unknown_threshold)
     return Classifier.open(path, opening)
 
 
-def _shared(path: Path) -> tuple[ModelFile | None, Path | None]:
-    """A file of ours without its content, which would be in memory twice, and the private copy that has it."""
+def _find(path: Path, name: str) -> tuple[ModelFile | None, Path | None]:
+    """A file of ours, without its content, which would be in memory twice; and where what is made of it is kept."""
     file = read_file(path)
     if file.manifest is None:
         return None, None
-    return replace(own_file(file), content=b""), private_copy(file.content, file.sha256, path.suffix)
+    if file.format is Format.ONNX:
+        folder = private_folder(file.sha256, len(file.content))
+    else:
+        copy = private_copy(file.content, file.sha256, path.suffix)
+        folder = copy and copy.parent
+    suffix = ".packed" if file.format is Format.TFLITE else ".optimized"
+    return replace(own_file(file), content=b""), folder and folder / f"{name}{suffix}"
 
 
-def _engine(model: ModelFile, copy: Path, threads: int) -> Engine:
-    def plain() -> Engine:
-        network = Network(str(model.path), model.format, copy.read_bytes(), model.manifest.scheme)
-        return litert.open_engine(network, Settings(threads))
+def _load(model: ModelFile, folder: Path, choice: Choice, kept: Path) -> Engine:
+    if choice.kind is litert.KIND:
+        return PackedEngine(folder / f"model{model.path.suffix}", kept, choice.settings.threads)
+    known = Network(str(model.path), model.format, b"", model.manifest.scheme)
+    return onnxruntime.OnnxRuntimeEngine(known if kept.exists() else _network(model.path), choice.settings, kept)
 
-    engine = open_packed(copy, threads, litert.version(), plain)
-    check_signature(model, engine)
-    return engine
+
+def _load_usually(path: Path, choice: Choice) -> Engine:
+    return choice.kind.open(_network(path), choice.settings)
+
+
+def _network(path: Path) -> Network:
+    file = own_file(read_file(path))
+    return Network(str(path), file.format, file.content, file.manifest.scheme)

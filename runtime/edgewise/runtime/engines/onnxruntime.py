@@ -33,6 +33,9 @@ NAME, TITLE, MODULE, INSTALL = "onnxruntime", "ONNX Runtime", "onnxruntime", "on
 
 _SUFFIX = "ExecutionProvider"
 _DTYPES = {"float": "float32", "double": "float64"}
+_ELSEWHERE = ("azure",)
+"""Providers that call a server for operators of their own, and leave every other one to the CPU."""
+
 _BFLOAT16_ON_ARM = "mlas.enable_gemm_fastmath_arm64_bfloat16"
 
 Result = TypeVar("Result")
@@ -41,7 +44,14 @@ Result = TypeVar("Result")
 class OnnxRuntimeEngine:
     """A file in an ONNX Runtime session."""
 
-    def __init__(self, network: Network, settings: Settings) -> None:
+    def __init__(self, network: Network, settings: Settings, optimized: Path | None = None) -> None:
+        """Load a network.
+
+        Args:
+            network: the file.
+            settings: how.
+            optimized: where the file is as this engine rewrites it before it runs it, or is to be written.
+        """
         try:
             import onnxruntime as ort
         except ModuleNotFoundError as error:
@@ -50,7 +60,10 @@ class OnnxRuntimeEngine:
         provider = _whole_name(settings.provider)
 
         def load() -> Any:
-            return ort.InferenceSession(network.content, _options(ort, network, settings), providers=[provider])
+            options = _options(ort, network, settings)
+            if optimized is None:
+                return ort.InferenceSession(network.content, options, providers=[provider])
+            return _optimized(ort, network, options, optimized)
 
         self._session = _translated(load, lambda error: not_loadable(network, TITLE, error))
         # Where a device cannot be used, ONNX Runtime goes on with the CPU and does not say so.
@@ -79,6 +92,16 @@ class OnnxRuntimeEngine:
             return result
 
         return _translated(infer, lambda error: not_runnable(self._name, TITLE, error))
+
+
+def _optimized(ort: Any, network: Network, options: Any, path: Path) -> Any:
+    """A session for few pictures: what was rewritten once is not rewritten again, and no memory is held ready."""
+    options.enable_cpu_mem_arena = False
+    if not path.exists():
+        options.optimized_model_filepath = str(path)
+        return ort.InferenceSession(network.content, options, providers=[_whole_name(CPU)])
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return ort.InferenceSession(str(path), options, providers=[_whole_name(CPU)])
 
 
 def _options(ort: Any, network: Network, settings: Settings) -> Any:
@@ -131,9 +154,9 @@ def _whole_name(provider: str) -> str:
 
 
 def providers() -> tuple[str, ...]:
-    """What the installed package lists, the CPU first."""
+    """What the installed package lists and computes here, the CPU first."""
     names = [short_name(name) for name in _available()]
-    return (CPU, *(name for name in names if name != CPU))
+    return (CPU, *(name for name in names if name not in (CPU, *_ELSEWHERE)))
 
 
 def precisions(provider: str) -> tuple[str, ...]:
