@@ -31,12 +31,13 @@ from edgewise.runtime.engines.base import (
     not_loadable,
     not_runnable,
 )
-from edgewise.spec import BackendError, Format
+from edgewise.spec import BackendError, Format, ModelError
 from edgewise.spec.quiet import quiet_stderr
 
 NAME, TITLE, MODULE, INSTALL = "openvino", "OpenVINO", "openvino", "'edgewise[openvino]'"
 
 _TELEMETRY = "openvino_telemetry"
+_HEADINGS = ("Exception from", "Check '", "FrontEnd API failed", "Model wasn't fully converted", "Summary:")
 _HINTS = {FP32: "f32", BF16: "bf16"}
 
 
@@ -117,11 +118,11 @@ def _check_precision(compiled: Any, settings: Settings) -> None:
         raise BackendError(f"--precision {settings.precision} is not granted by {TITLE}: it computes in {granted}")
 
 
-def _reason(network: Network, error: Exception) -> Exception:
-    """OpenVINO begins with where in its own source it was; what happened comes last."""
+def _reason(network: Network, error: Exception) -> ModelError:
+    """OpenVINO begins with where in its own source it was, and goes on with headings; what happened comes then."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
-    return not_loadable(network, TITLE, RuntimeError(told[0] if told else "\n".join(lines[-1:])))
+    told = [line for line in lines if not line.startswith(_HEADINGS)]
+    return not_loadable(network, TITLE, RuntimeError(told[0].lstrip("- ") if told else "\n".join(lines[-1:])))
 
 
 def _info(port: Any) -> TensorInfo:
