@@ -229,7 +229,7 @@ def test_ctrl_c_tells_how_to_go_on_and_another_model_is_refused(
         feed(process, ["photos/a.png"], folder / "out.csv.part")
         process.send_signal(signal.SIGINT)
         assert process.stderr
-        assert process.stderr.read().strip() == "stopped: 1 rows are kept; the same command with --resume goes on"
+        assert process.stderr.read().strip() == "stopped: rows that are kept: 1; the same command with --resume goes on"
         assert process.wait() == 130
     words = ("predict", DATA / "tiny.tflite", "photos/a.png", "photos/b.png", "--out", "out.csv", "--resume")
     assert edgewise(*words) == 1

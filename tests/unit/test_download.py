@@ -162,3 +162,7 @@ def test_a_redirect_into_the_own_network_is_judged_too(site: str, monkeypatch: p
 @pytest.mark.parametrize("url", ["ftp://example.org/a.jpg", "http://", "http://ex ample.org/", "http://x:999999/", "x"])
 def test_what_is_no_url_is_told(url: str) -> None:
     assert " cannot be fetched: " in reason(url)
+
+
+def test_https_is_spoken_only_with_who_speaks_it(site: str) -> None:
+    assert "SSL" in reason(site.replace("http://", "https://") + "/photo")

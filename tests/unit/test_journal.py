@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +136,20 @@ def test_a_prompt_journal_gives_each_row_away_at_once(tmp_path: Path) -> None:
         for number, row in enumerate(ROWS, 2):
             journal.write(row)
             assert path.read_bytes().count(b"\n") == number
+
+
+def test_a_full_disk_is_told_and_what_was_written_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "out.part"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # as many bytes as a file may have
+    try:
+        with pytest.raises(OutputError) as caught, opened(path, prompt=True) as journal:
+            deque(map(journal.write, [ROWS[0]] * 100))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(caught.value) == (
+        f"cannot write {path}: File too large\nDo: free some space; the same command with --resume goes on"
+    )
+    with opened(path) as journal:
+        assert journal.resumed == journal.done > 5
+        assert same(list(journal.rows())[-1], ROWS[0])

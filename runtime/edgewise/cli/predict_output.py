@@ -126,13 +126,13 @@ class Job:
         Raises:
             EdgewiseError: the model cannot be opened, or something cannot be written.
         """
-        tally, start = Tally(), time.monotonic()
+        tally = Tally()
         with _opened(self.model, self.opening, self.found) as (classifier, engine):
-            work = _Work(self, classifier, engine)
+            work, start = _Work(self, classifier, engine), time.monotonic()
             made = work.to_stdout(tally) if self.output.path is None else work.to_file(self.output.path, tally)
+            seconds = time.monotonic() - start
         if not tally.rows:
             raise InputError("there was nothing to classify", "at least one photo", "look at what the sources hold")
-        seconds = time.monotonic() - start
         if made > 1:
             typer.echo(f"{made} photos in {seconds:.1f} s: {made / seconds:.1f} images/s", err=True)
         return tally
@@ -169,7 +169,7 @@ class _Work:
                     for row in rows:
                         journal.write(row)
             except KeyboardInterrupt:
-                hint = f"{journal.done} rows are kept; the same command with --resume goes on"
+                hint = f"rows that are kept: {journal.done}; the same command with --resume goes on"
                 raise typer.Exit(interrupted(hint)) from None
             self._finish(tally.counted(journal.rows()), path)
             journal.remove()

@@ -12,6 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,7 @@ from edgewise.spec.files import path_text
 
 _FLUSH_SECONDS, _SYNC_SECONDS = 0.2, 5.0
 _MOST_OF_A_LINE = 1 << 26
+_FREE = "free some space; the same command with --resume goes on"
 
 
 def part_of(out: Path) -> Path:
@@ -63,7 +65,7 @@ class Journal:
         self.again = 0  # items whose rows may have been lost, and are made again
         self._flush_seconds = 0.0 if prompt else _FLUSH_SECONDS
         self._flushed = self._synced = time.monotonic()
-        try:
+        with _told(path, "choose another place with --out"):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: BinaryIO = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
             self._lock()
@@ -73,32 +75,31 @@ class Journal:
                 self._file.truncate(0)
                 self._file.write(_line(self._head))
                 self._file.flush()
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {path_text(path)}: {error.strerror}", do="choose another place with --out"
-            ) from error
 
     def __enter__(self) -> Journal:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
+        with suppress(OSError) if error else _told(self._path, _FREE):
+            self._file.close()
 
     def write(self, row: Row) -> None:
-        """Add a row. It reaches the operating system within a moment, and the disk within seconds."""
-        self._file.write(_line(_packed(row)))
+        """Add a row. It reaches the system within a moment, and the disk within seconds. Raises OutputError."""
+        with _told(self._path, _FREE):
+            self._file.write(_line(_packed(row)))
+            now = time.monotonic()
+            if now - self._flushed >= self._flush_seconds:
+                self._file.flush()
+                self._flushed = now
+            if now - self._synced > _SYNC_SECONDS:
+                os.fsync(self._file.fileno())
+                self._synced = time.monotonic()
         self.done += 1
-        now = time.monotonic()
-        if now - self._flushed >= self._flush_seconds:
-            self._file.flush()
-            self._flushed = now
-        if now - self._synced > _SYNC_SECONDS:
-            os.fsync(self._file.fileno())
-            self._synced = time.monotonic()
 
     def rows(self) -> Iterator[Row]:
-        """Read every row again, from the first one on."""
-        self._file.flush()
+        """Read every row again, from the first one on. Raises OutputError."""
+        with _told(self._path, _FREE):
+            self._file.flush()
         with self._path.open("rb") as file:
             file.readline()
             for line in file:
@@ -154,6 +155,14 @@ class Journal:
         self.resumed, self.again = self.done, rows - self.done + 1
         self._file.seek(end)
         self._file.truncate()
+
+
+@contextmanager
+def _told(path: Path, do: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {path_text(path)}: {error.strerror or error}", do=do) from error
 
 
 def _line(record: object) -> bytes:
