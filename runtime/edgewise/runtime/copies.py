@@ -25,7 +25,7 @@ MIN_BYTES = 8 << 20
 MAX_FOLDER_BYTES = 2 << 30
 """Size from which the copies that were not used for longest are deleted, in bytes."""
 
-_PIECE = 1 << 20
+_PIECE = 1 << 16  # bytes that are read at once; more would be new memory each time
 
 
 def private_folder(digest: str, length: int) -> Path | None:

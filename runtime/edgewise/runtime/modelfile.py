@@ -12,6 +12,7 @@ import os
 import stat
 import struct
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -93,9 +94,11 @@ def own_file(file: CheckedFile) -> ModelFile:
 def read_file(path: Path) -> CheckedFile:
     """As `read_model`, also for files of other makers, which have no manifest."""
     content = read_content(path)
-    digest = sha256(content)
-    listed = check_sums(path, digest)
-    sealed = verify(content, str(path))
+    with ThreadPoolExecutor(1) as side:  # two digests at the same time: they take most of the time here
+        verified = side.submit(verify, content, str(path))
+        digest = sha256(content)
+        listed = check_sums(path, digest)
+    sealed = verified.result()
     form = format_of(path, content)
     manifest = (tflite_manifest if form is Format.TFLITE else onnx_manifest)(content, str(path))
     if manifest is not None and not sealed:
