@@ -35,6 +35,7 @@ class Program:
     fail_every: float = 0.0  # seconds from one fault to the next; 0: none
     down: float = 2.0  # seconds for which new connections are refused, by the fault that refuses
     faults: tuple[str, ...] = FAULTS  # these, in turn
+    frames: int = 0  # after so many a connection ends; 0: it does not
 
 
 def stamp(picture: NDArray[np.uint8], seconds: float) -> None:
@@ -90,7 +91,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         picture = np.full((program.height, program.width, 3), (40, 60, 200), np.uint8)
         faults, _ = self.server.fault(begun)
         number = 0
-        while not self.server.closing.is_set():
+        while not self.server.closing.is_set() and not 0 < program.frames <= number:
             now = time.monotonic()
             count, fault = self.server.fault(now)
             if count > faults:

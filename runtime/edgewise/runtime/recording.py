@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +19,9 @@ from edgewise.spec.files import path_text, refuse_overwrite, replacing, write_by
 
 RATE = 20.0
 """Frames per second of a recorded video."""
+
+LEAST_FREE = 32 << 20
+"""Bytes that a recording leaves free on its disk."""
 
 _CODECS = {".avi": "MJPG", ".mp4": "mp4v"}
 
@@ -47,7 +52,7 @@ class Recorder:
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
         self._latest: BgrPicture | None = None
-        self._start = self._then = 0.0
+        self._start = self._then = self._looked = 0.0
         self._written = 0
 
     def __enter__(self) -> Recorder:
@@ -79,6 +84,7 @@ class Recorder:
             self._open(picture)
             self._start = seconds
         self._fill(seconds)
+        self._see_to_room(seconds)
         self._latest, self._then = self._fitted(picture), seconds
 
     def skip(self, seconds: float) -> None:
@@ -89,13 +95,24 @@ class Recorder:
     def _finish(self, writer: cv2.VideoWriter) -> None:
         self._fill(self._then + 1 / RATE)
         writer.release()
-        # The writer does not say when a disk is full; a file that is not whole has no or fewer frames.
+        # A file that did not become whole has no or fewer frames.
         written = cv2.VideoCapture(str(self._temporary), cv2.CAP_FFMPEG)
         count = int(written.get(cv2.CAP_PROP_FRAME_COUNT)) if written.isOpened() else 0
         written.release()
         if count < self._written:
             raise OutputError(
                 f"{self._path} did not become whole: {count} of {self._written} frames",
+                do="free some space, or choose another place with --record",
+            )
+
+    def _see_to_room(self, seconds: float) -> None:
+        """End while there is room for the end of the file: the writer does not say when the disk is full."""
+        if seconds < self._looked + 1:
+            return
+        self._looked = seconds
+        if shutil.disk_usage(self._temporary.parent).free < LEAST_FREE:
+            raise OutputError(
+                f"the disk is full but for {LEAST_FREE >> 20} MiB; {self._path} ends here",
                 do="free some space, or choose another place with --record",
             )
 
@@ -166,7 +183,8 @@ class Lines:
             if self._file.write(content) < len(content):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            self._file.truncate(end)
+            with contextlib.suppress(OSError):
+                self._file.truncate(end)
             raise self._unwritable(error) from error
 
     def _unwritable(self, error: OSError) -> OutputError:
