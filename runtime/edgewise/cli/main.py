@@ -3,35 +3,48 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from edgewise.cli.benchmark import benchmark
 from edgewise.cli.console import interrupted, report_error
-from edgewise.cli.data import data_app
-from edgewise.cli.demo import demo
-from edgewise.cli.evaluate import evaluate
-from edgewise.cli.export import export_app
-from edgewise.cli.inspect import inspect
-from edgewise.cli.live import live
-from edgewise.cli.live_options import LiveCommand
-from edgewise.cli.package import package
-from edgewise.cli.predict import predict
-from edgewise.cli.train import train
 from edgewise.spec.errors import EdgewiseError
 
-app = typer.Typer(
-    name="edgewise",
-    help="Take an image classifier to the edge: train, export, prove, run, benchmark.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for command in (demo, train, evaluate, predict, live, benchmark, inspect, package):
-    app.command(cls=LiveCommand if command is live else None)(command)
-app.add_typer(data_app, name="data")
-app.add_typer(export_app, name="export")
+COMMANDS = ("demo", "train", "evaluate", "predict", "live", "benchmark", "inspect", "package")
+"""In the order of the help. Each is a function in the module of its name."""
+
+GROUPS = ("data", "export")
+"""The same, of commands that have commands: ``data_app`` in the module ``data``."""
+
+
+def make_app(wanted: str | None = None) -> typer.Typer:
+    """All commands; or, because the others take as long to import as many a command to run, only the one wanted."""
+    app = typer.Typer(
+        name="edgewise",
+        help="Take an image classifier to the edge: train, export, prove, run, benchmark.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    every = wanted not in (*COMMANDS, *GROUPS)
+    for name in COMMANDS:
+        if every or name == wanted:
+            command = getattr(import_module(f"edgewise.cli.{name}"), name)
+            app.command(cls=_class_of(name))(command)
+    for name in GROUPS:
+        if every or name == wanted:
+            app.add_typer(getattr(import_module(f"edgewise.cli.{name}"), f"{name}_app"), name=name)
+    return app
+
+
+def _class_of(name: str) -> type[typer.core.TyperCommand] | None:
+    if name != "live":
+        return None
+    from edgewise.cli.live_options import LiveCommand
+
+    return LiveCommand
 
 
 def _show_version(wanted: bool) -> None:
@@ -42,7 +55,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     _: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
@@ -51,10 +63,17 @@ def _options(
     """Take an image classifier to the edge: train, export, prove, run, benchmark."""
 
 
+def __getattr__(name: str) -> typer.Typer:
+    """``app``, with all commands."""
+    if name == "app":
+        return make_app()
+    raise AttributeError(name)
+
+
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 the user can mend it, 2 usage, 130 stopped by Ctrl-C."""
     try:
-        app()
+        make_app(*sys.argv[1:2])()
     except EdgewiseError as error:
         report_error(error)
         sys.exit(1)

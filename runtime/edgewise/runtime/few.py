@@ -7,21 +7,26 @@ wherever that is not possible, is opened as usual.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from edgewise.runtime.backends import Choice, EngineBackend, check_signature, choose
 from edgewise.runtime.classifier import Classifier
 from edgewise.runtime.copies import private_copy, private_folder
 from edgewise.runtime.engines import litert, onnxruntime
-from edgewise.runtime.engines.base import Engine, Network
+from edgewise.runtime.engines.base import Engine, Kind, Network
 from edgewise.runtime.engines.kept import open_kept, processor
 from edgewise.runtime.engines.packed import PackedEngine
 from edgewise.runtime.modelfile import ModelFile, own_file, read_file
 from edgewise.spec import Format
 from edgewise.spec.opening import Opening
 
+_SUFFIXES = {Format.TFLITE: ".packed", Format.ONNX: ".optimized"}
+_MODULES = {litert.NAME: "ai_edge_litert.compiled_model", onnxruntime.NAME: "onnxruntime"}
 _ENGINES = {".tflite": (Format.TFLITE, litert.KIND), ".onnx": (Format.ONNX, onnxruntime.KIND)}
 
 
@@ -31,27 +36,35 @@ def open_few(path: Path, opening: Opening) -> Classifier:
     form, kind = _ENGINES.get(path.suffix.lower(), (None, None))
     if form and kind and opening in (usual, replace(usual, backend=kind.name)):
         choice = choose(form, path.name, opening)
-        model, kept = _find(path, f"{kind.name}-{kind.version()}-{processor()}")
-        if model is not None and kept is not None:
+        with ThreadPoolExecutor(1) as side:  # the file is read and verified while the engine is being imported
+            found = side.submit(_find, path)
+            name = f"{kind.name}-{_imported(kind)}-{processor()}{_SUFFIXES[form]}"
+        model, folder = found.result()
+        if model is not None and folder is not None:
             usually = partial(_load_usually, path, choice)
-            engine = open_kept(kept, partial(_load, model, kept.parent, choice), usually)
+            engine = open_kept(folder / name, partial(_load, model, folder, choice), usually)
             check_signature(model, engine)
             return Classifier(model, EngineBackend(engine, choice), opening.unknown_threshold)
     return Classifier.open(path, opening)
 
 
-def _find(path: Path, name: str) -> tuple[ModelFile | None, Path | None]:
-    """A file of ours, without its content, which would be in memory twice; and where what is made of it is kept."""
+def _imported(kind: Kind) -> str:
+    """Import what the engine will need; gives its version. Raises BackendError where it is not installed."""
+    with suppress(ImportError):
+        import_module(_MODULES[kind.name])
+    return kind.version()
+
+
+def _find(path: Path) -> tuple[ModelFile | None, Path | None]:
+    """A file of ours, without its content, which would be in memory twice; and the folder for what is made of it."""
     file = read_file(path)
     if file.manifest is None:
         return None, None
+    model = replace(own_file(file), content=b"")
     if file.format is Format.ONNX:
-        folder = private_folder(file.sha256, len(file.content))
-    else:
-        copy = private_copy(file.content, file.sha256, path.suffix)
-        folder = copy and copy.parent
-    suffix = ".packed" if file.format is Format.TFLITE else ".optimized"
-    return replace(own_file(file), content=b""), folder and folder / f"{name}{suffix}"
+        return model, private_folder(file.sha256, len(file.content))
+    copy = private_copy(file.content, file.sha256, path.suffix)
+    return model, copy and copy.parent
 
 
 def _load(model: ModelFile, folder: Path, choice: Choice, kept: Path) -> Engine:
