@@ -21,6 +21,7 @@ from edgewise.export.gate import Verdict
 from edgewise.export.plain import Network
 from edgewise.export.preparation import Preparation
 from edgewise.export.quantization import Numerics, Weights
+from edgewise.export.ranges import min_max
 from edgewise.export.release import Request, export
 from edgewise.export.variants import Variant
 from edgewise.runtime.modelfile import read_model
@@ -164,7 +165,7 @@ def test_the_ladder_goes_on_until_a_file_passes_and_says_what_it_tried(
     converted.setattr(
         release,
         "judge",
-        lambda backend, held, scheme, _, *rest: _strict(monkey_judge(backend, held, scheme, 100, *rest)),
+        lambda backends, held, scheme, _, *rest: _strict(monkey_judge(backends, held, scheme, 100, *rest)),
     )
     assert edgewise("export", "onnx", small_run, "--out", tmp_path, "--quantize", "int8") == 0
     (row,) = index(tmp_path)
@@ -178,6 +179,32 @@ def test_the_ladder_goes_on_until_a_file_passes_and_says_what_it_tried(
     manifest = read_model(tmp_path / "small-int8.onnx").manifest
     assert manifest.provenance["float_layers"] == row["float_steps"]
     assert "making small-int8.onnx: " in capsys.readouterr().err
+
+
+def test_what_took_the_place_of_another_file_is_not_made_again(
+    converted: pytest.MonkeyPatch,
+    small_run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    edgewise: Command,
+) -> None:
+    def convert(network: Network, numerics: Numerics, model_format: Format) -> bytes:
+        return conversion.convert(network, numerics, model_format) if numerics.bits == 16 else always(0)
+
+    judge = release.judge
+    converted.setattr(release, "convert", convert)
+    converted.setattr(ladder, "FLOAT_SHARES", ())
+    converted.setattr("edgewise.export.calibration.METHODS", {"min-max": min_max})
+    converted.setattr(
+        release, "judge", lambda backends, held, scheme, _, *rest: _strict(judge(backends, held, scheme, 100, *rest))
+    )
+    words = ("export", "onnx", small_run, "--out", tmp_path, "--quantize", "int8")
+    assert edgewise(*words) == 0
+    assert "small-int8.onnx is left out: small-w8a16.onnx takes its place" in capsys.readouterr().err
+    assert [row["file"] for row in index(tmp_path)] == ["small-w8a16.onnx"]
+    converted.setattr(Preparation, "held_out", property(lambda _: pytest.fail("nothing has to be proven")))
+    assert edgewise(*words, "--quantize", "w8a16") == 0
+    assert "small-w8a16.onnx is there already" in capsys.readouterr().err
 
 
 def _strict(verdict: Verdict) -> Verdict:
@@ -201,6 +228,7 @@ def test_a_file_that_cannot_be_made_does_not_stop_the_others(
     said = capsys.readouterr().err
     assert "error: 1 of 2 files were not made:" in said
     assert "small-fp16.onnx: writing failed: tool of others: no such operator" in said
+    assert said.endswith("Do: run it again: what was made stays\n")
     assert "Traceback" not in said
     assert "Traceback" in (tmp_path / "small-fp16.onnx.log").read_text()
     assert [row["file"] for row in index(tmp_path)] == ["small-fp32.onnx"]
@@ -235,3 +263,4 @@ def test_what_is_there_already_costs_nothing(
     (out / "small-int8.tflite").write_bytes(b"damaged")
     assert edgewise(*words, "--max-drop", 100) == 1  # it is no file of ours any more: not overwritten
     assert edgewise(*words, "--max-drop", 50) == 1  # made in another way
+    assert edgewise(*words, "--max-drop", 100, "--held-out", 7) == 1  # proven on other photos

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgewise.export.gate import BATCH, MIN_AGREEMENT, WORST, HeldOut, compare, judge, paired_interval
+from edgewise.export.gate import BATCH, MIN_AGREEMENT, WORST, HeldOut, answers_of, compare, judge, paired_interval
 from edgewise.export.metadata import embed_onnx
 from edgewise.runtime.modelfile import read_model
 from edgewise.spec import Accuracy, InputSpec, Manifest, Parity, Scheme
@@ -171,7 +171,7 @@ def test_no_change_among_few_photos_proves_little() -> None:
 class FixedBackend:
     """Gives known rows, in order, whatever the pictures are."""
 
-    name, threads = "fixed", 1
+    name, threads, provider, precision = "fixed", 1, "cpu", "fp32"
 
     def __init__(self, rows: NDArray[np.float32]) -> None:
         self.rows, self.batches = rows, [0]
@@ -186,10 +186,25 @@ def test_every_photo_goes_through_the_file_in_batches() -> None:
     answers = [number % CLASSES for number in range(2 * BATCH + 3)]
     photos = held_out(answers, answers)
     backend = FixedBackend(photos.reference)
-    verdict = judge(backend, photos, Scheme.FP32, 0, Silent(), "m")
+    verdict = judge([backend], photos, Scheme.FP32, 0, Silent(), "m")
     assert backend.batches == [0, BATCH, BATCH, 3]
     assert verdict.accuracy == Accuracy(1.0, len(answers), "test")
     assert verdict.parity.max_difference == 0
+
+
+def test_backends_share_the_photos_and_every_answer_stays_with_its_photo() -> None:
+    answers = [number % CLASSES for number in range(7 * BATCH + 3)]
+    photos = held_out(answers, answers)
+    # The first pixel of a picture says which one it is.
+    pictures = np.zeros((len(answers), 2, 2, 3), np.uint8)
+    pictures[:, 0, 0, 0] = range(len(answers))
+
+    class Row(FixedBackend):
+        def run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return self.rows[batch[:, 0, 0, 0]]
+
+    found = answers_of([Row(photos.reference) for _ in range(3)], pictures)
+    np.testing.assert_array_equal(found, photos.reference)
 
 
 def test_a_refused_verdict_can_be_written_into_a_file(tmp_path: Path) -> None:

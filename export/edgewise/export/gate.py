@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from edgewise.benchmarks.statistics import share
+from edgewise.export.sharing import each_in_turn
 from edgewise.export.variants import FLOAT_SCHEMES
 from edgewise.runtime.backends import Backend
 from edgewise.spec import Accuracy, Parity, Scheme
@@ -27,7 +28,8 @@ floats move them by half of that."""
 WORST = 5
 """Photos that a verdict names."""
 
-BATCH = 16
+BATCH = 8
+"""Photos that one backend runs before the next piece is shared out."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,12 @@ class Verdict:
 
 
 def judge(
-    backend: Backend, held_out: HeldOut, scheme: Scheme, max_drop: float, reporter: Reporter, name: str
+    backends: Sequence[Backend], held_out: HeldOut, scheme: Scheme, max_drop: float, reporter: Reporter, name: str
 ) -> Verdict:
     """Run a file on the held-out photos and compare it with its network.
 
     Args:
-        backend: the opened file.
+        backends: the opened file, as often as photos are run at a time.
         held_out: photos and the network's answers.
         scheme: float files must agree with the network on `MIN_AGREEMENT` of the photos; quantized ones may lose
             ``max_drop`` points of top-1.
@@ -90,16 +92,19 @@ def judge(
         name: of the file, for the progress.
     """
     with reporter.task(f"proving {name}", len(held_out.pixels.images)) as step:
-        probabilities = answers_of(backend, held_out.pixels.images, step)
+        probabilities = answers_of(backends, held_out.pixels.images, step)
     return compare(probabilities, held_out, scheme, max_drop)
 
 
-def answers_of(backend: Backend, images: Images, step: Callable[[int], None] = lambda _: None) -> NDArray[np.float32]:
-    """The probabilities ``(n, classes)`` of a file for photos."""
+def answers_of(
+    backends: Sequence[Backend], images: Images, step: Callable[[int], None] = lambda _: None
+) -> NDArray[np.float32]:
+    """The probabilities ``(n, classes)`` of a file for photos; see `judge`."""
     results = []
-    for start in range(0, len(images), BATCH):
-        results.append(backend.run(images[start : start + BATCH]))
-        step(len(results[-1]))
+    workers = [lambda start, run=backend.run: run(images[start : start + BATCH]) for backend in backends]
+    for result in each_in_turn(workers, range(0, len(images), BATCH)):
+        results.append(result)
+        step(len(result))
     return np.concatenate(results)
 
 

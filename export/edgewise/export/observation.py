@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from edgewise.export.onnx_graph import INPUT, onnx_graph
 from edgewise.export.plain import Activation, Floats, Network
 from edgewise.export.quantization import Numerics, Range
+from edgewise.export.sharing import each_in_turn, shared
 from edgewise.spec import ExtraMissingError
 from edgewise.spec.progress import Reporter, Silent
 
@@ -26,7 +28,9 @@ TYPICAL_SHARE = 0.9
 """Share of the photos that `Observation.typical` keeps."""
 
 _MEMORY = 64 << 20
-"""Bytes of activations that are watched at a time."""
+"""Bytes of activations that are watched at a time, by each thread."""
+
+_BATCH = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,37 +83,62 @@ def observe(
         threads: CPU threads, >= 1; None takes all cores.
         reporter: is told about the progress.
     """
+    side_by_side, threads = shared(threads)
     names = tuple(step.name for step in network.steps)
     session = open_session(network, Numerics(), threads, watched=names)
-    lows, highs = (np.zeros((len(photos), len(names)), np.float32) for _ in range(2))
-    samples: dict[str, list[Floats]] = {name: [] for name in names}
-    probabilities = []
     size = sum(4 * int(np.prod(step.shape)) for step in network.steps)
     batch = max(_MEMORY // size, 1)
+
+    def watch(start: int) -> _Watched:
+        answers, *outputs = session.run(None, {INPUT: photos[start : start + batch]})
+        return _watched(network, answers, outputs)
+
+    parts = []
     with (reporter or Silent()).task("calibrating", len(photos)) as step_done:
-        for start in range(0, len(photos), batch):
-            answers, *outputs = session.run(None, {INPUT: photos[start : start + batch]})
-            probabilities.append(answers)
-            rows = slice(start, start + len(answers))
-            for number, (step, output) in enumerate(zip(network.steps, outputs, strict=True)):
-                flat = output.reshape(len(output), -1)
-                highs[rows, number] = flat.max(axis=1)
-                # What ReLU gives begins at zero, or might as well: looking for it would take as long again.
-                if step.activation is not Activation.RELU:
-                    lows[rows, number] = flat.min(axis=1)
-                samples[step.name].append(_spread(flat))
-            step_done(len(answers))
-    joined = {name: np.concatenate(parts) for name, parts in samples.items()}
-    return Observation(names, lows, highs, joined, np.concatenate(probabilities))
+        for part in each_in_turn([watch] * side_by_side, range(0, len(photos), batch)):
+            parts.append(part)
+            step_done(len(part.probabilities))
+    samples = {name: np.concatenate([part.samples[number] for part in parts]) for number, name in enumerate(names)}
+    lows, highs, probabilities = (
+        np.concatenate([getattr(part, field) for part in parts]) for field in ("lows", "highs", "probabilities")
+    )
+    return Observation(names, lows, highs, samples, probabilities)
+
+
+class _Watched(NamedTuple):
+    """What `Observation` has, of a few photos."""
+
+    lows: Floats  # (photos, steps)
+    highs: Floats  # (photos, steps)
+    samples: Sequence[Floats]  # of every step: (photos, at most SAMPLES)
+    probabilities: Floats  # (photos, classes)
+
+
+def _watched(network: Network, answers: Floats, outputs: Sequence[Floats]) -> _Watched:
+    lows, highs = (np.zeros((len(answers), len(outputs)), np.float32) for _ in range(2))
+    samples = []
+    for number, (step, output) in enumerate(zip(network.steps, outputs, strict=True)):
+        flat = output.reshape(len(output), -1)
+        highs[:, number] = flat.max(axis=1)
+        # What ReLU gives begins at zero, or might as well: looking for it would take as long again.
+        if step.activation is not Activation.RELU:
+            lows[:, number] = flat.min(axis=1)
+        samples.append(_spread(flat))
+    return _Watched(lows, highs, samples, answers)
 
 
 def answers(
     network: Network, numerics: Numerics, photos: NDArray[np.uint8], threads: int | None = None
 ) -> NDArray[np.float32]:
     """The probabilities ``(n, classes)`` that a network gives when it computes in the given numbers."""
+    side_by_side, threads = shared(threads)
     session = open_session(network, numerics, threads)
-    parts = [session.run(None, {INPUT: photos[start : start + 16]})[0] for start in range(0, len(photos), 16)]
-    return np.concatenate(parts)
+
+    def run(start: int) -> Floats:
+        result: Floats = session.run(None, {INPUT: photos[start : start + _BATCH]})[0]
+        return result
+
+    return np.concatenate(list(each_in_turn([run] * side_by_side, range(0, len(photos), _BATCH))))
 
 
 def open_session(

@@ -42,7 +42,7 @@ class Preparation:
         run: whose network is exported.
         data: where the run's photos are now; None: where they were.
         compression: done to the network before anything else; None: nothing.
-        held_out: photos at most for the gate; None: all.
+        held_out: photos at most for the gate, and for the threshold of each file; None: all.
         threads: CPU threads, >= 1; None takes all cores.
         reporter: is told about the progress.
     """
@@ -120,9 +120,8 @@ class Preparation:
     @cached_property
     def validation(self) -> Pixels:
         """Photos that set thresholds."""
-        chosen = class_balanced(
-            self.run.photos("validation", self._data), THRESHOLD_PHOTOS, self.run.config.recipe.seed
-        )
+        most = min(THRESHOLD_PHOTOS, self._most or THRESHOLD_PHOTOS)
+        chosen = class_balanced(self.run.photos("validation", self._data), most, self.run.config.recipe.seed)
         return self._load(chosen, "validation photos")
 
     @cached_property

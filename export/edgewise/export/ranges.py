@@ -7,12 +7,14 @@ is best for every network, so `calibration` tries them and measures.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
 from edgewise.export.observation import Observation
 from edgewise.export.plain import Floats
 from edgewise.export.quantization import Range, affine
+from edgewise.runtime.backends import usable_cores
 
 PERCENTILE = 99.99
 """Of the absolute activations, those that the percentile method keeps."""
@@ -88,7 +90,10 @@ def quantized(values: Floats, bounds: Range) -> Floats:
 
 
 def _each(seen: Observation, choose: Callable[[Floats, Range], Range]) -> dict[str, Range]:
-    return {name: choose(seen.samples[name], bounds) for name, bounds in seen.bounds().items()}
+    bounds = seen.bounds()
+    # NumPy lets other threads work.
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        return dict(zip(bounds, pool.map(lambda name: choose(seen.samples[name], bounds[name]), bounds), strict=True))
 
 
 def _divergence(counts: Floats, end: int) -> float:

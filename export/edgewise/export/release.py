@@ -26,12 +26,13 @@ from edgewise.export.metadata import embed_onnx, embed_tflite
 from edgewise.export.preparation import Preparation
 from edgewise.export.provenance import manifest_of
 from edgewise.export.rows import Row, markdown, new_row, remarked, with_gzip_sizes
+from edgewise.export.sharing import shared
 from edgewise.export.shelf import Shelf
 from edgewise.export.variants import Variant
-from edgewise.runtime.backends import open_backend, usable_cores
+from edgewise.runtime.backends import Backend, open_backend, usable_cores
 from edgewise.runtime.modelfile import read_model
 from edgewise.spec import EdgewiseError, Format, GateError, InputError, Manifest, OutputError
-from edgewise.spec.files import sha256_file, write_bytes, write_text
+from edgewise.spec.files import refuse_overwrite, sha256_file, write_bytes, write_text
 from edgewise.spec.progress import Reporter
 from edgewise.train.run import Run
 from edgewise.train.temperature import threshold_keeping
@@ -73,6 +74,7 @@ class Refused:
 
     file: str
     reason: str
+    unfaithful: bool = False  # it was made, and answers otherwise than the network
 
 
 def export(request: Request, reporter: Reporter) -> tuple[Row, ...]:
@@ -93,10 +95,11 @@ def export(request: Request, reporter: Reporter) -> tuple[Row, ...]:
     exporter = _Exporter(request, reporter)
     passed, refused = exporter.make_all()
     if refused:
+        unfaithful = any(each.unfaithful for each in refused)
+        files = "\n  ".join(f"{each.file}: {each.reason}" for each in refused)
         raise GateError(
-            f"{len(refused)} of {len(request.variants)} files were not made:\n  "
-            + "\n  ".join(f"{each.file}: {each.reason}" for each in refused),
-            do="train longer, or allow more with --max-drop",
+            f"{len(refused)} of {len(request.variants)} files were not made:\n  {files}",
+            do="train longer, or allow more with --max-drop" if unfaithful else "run it again: what was made stays",
         )
     return passed
 
@@ -107,7 +110,7 @@ class _Exporter:
     def __init__(self, request: Request, reporter: Reporter) -> None:
         self.request, self.reporter = request, reporter
         self.run = Run.open(request.run)
-        self.shelf = Shelf(request.out)
+        self.shelf = Shelf(request.out, request.name, str(self.run.path.resolve()))
         self.threads = request.threads or usable_cores()
         self.preparation = Preparation(
             self.run, request.data, request.compression, request.held_out, request.threads, reporter
@@ -115,9 +118,9 @@ class _Exporter:
 
     def make_all(self) -> tuple[tuple[Row, ...], tuple[Refused, ...]]:
         there = self._there()
-        missing = [each for each in self.request.variants if self._name(each) not in there]
-        names = [self._name(each) for each in missing]
-        self.shelf.check_free(names, overwrite=self.request.overwrite)
+        found = {origin for row in there.values() for origin in (row.made_from, *row.stands_for)}
+        missing = [each for each in self.request.variants if self._made_from(each) not in found]
+        self.shelf.check_free([self._name(each) for each in missing], overwrite=self.request.overwrite)
         for name in there:
             self.reporter.say(f"{name} is there already")
         if missing and not self.run.finished:
@@ -130,7 +133,8 @@ class _Exporter:
         made: dict[str, Row] = dict(there)
         refused: list[Refused] = []
         for variant in missing:
-            outcome = self._make(variant)
+            # It may have been made already, in the place of one that did not pass.
+            outcome = made.get(self._name(variant)) or self._make(variant)
             if isinstance(outcome, Row):
                 made[outcome.file] = outcome
             else:
@@ -138,7 +142,7 @@ class _Exporter:
         # A compressed file is compared with its twin, which an earlier export may have made.
         others = [row for row in self._listed().values() if row.file not in made]
         rows = remarked(with_gzip_sizes([*others, *made.values()], self.request.out))
-        self.shelf.publish(self.request.name, str(self.run.path.resolve()), [row.to_data() for row in rows])
+        self.shelf.publish([row.to_data() for row in rows])
         write_text(self.request.out / TABLE, markdown(sorted(rows, key=lambda row: row.file), self.request.name))
         return tuple(row for row in rows if row.file in made), tuple(refused)
 
@@ -146,10 +150,9 @@ class _Exporter:
         """Files that an earlier export made in the very same way."""
         if self.request.overwrite:
             return {}
-        rows = self._listed()
-        names = {self._name(each): self._made_from(each) for each in self.request.variants}
-        same = {name: rows[name] for name, origin in names.items() if name in rows and rows[name].made_from == origin}
-        return {name: row for name, row in same.items() if self.shelf.holds(name, row.sha256)}
+        wanted = {self._made_from(each) for each in self.request.variants}
+        rows = [row for row in self._listed().values() if not wanted.isdisjoint((row.made_from, *row.stands_for))]
+        return {row.file: row for row in rows if self.shelf.holds(row.file, row.sha256)}
 
     def _listed(self) -> dict[str, Row]:
         """What the index says about files that are there."""
@@ -165,8 +168,9 @@ class _Exporter:
             "weights": self.weights_digest,
             "labels": self.run.labels,
             "scaling": self.preparation.scaling.to_data(),
-            "variant": [variant.format.value, variant.scheme.value, str(variant.compression)],
+            "variant": [self._name(variant), str(variant.compression)],
             "max_drop": float(self.request.max_drop),
+            "held_out": self.request.held_out,
             "edgewise": version("edgewise"),
         }
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
@@ -198,6 +202,7 @@ class _Exporter:
                     self.reporter.say(f"{name}: {verdict.refusal}")
                     self._report_layers(name, attempt)
                     stage = "preparing"
+                stage = "measuring"
                 return self._place(variant, attempt, content, manifest, verdict, tried, time.monotonic() - begin)
         except OutputError:
             raise
@@ -205,46 +210,50 @@ class _Exporter:
             return self._failed(name, stage, error)
 
     def _prove(self, name: str, content: bytes, variant: Variant, attempt: Attempt) -> tuple[Manifest, Verdict]:
-        embed = EMBED[variant.format]
         made = self._name(replace(variant, scheme=attempt.scheme))
         manifest = manifest_of(self.preparation, attempt, made.rpartition(".")[0], variant.compression)
         with self.shelf.draft(name) as draft:
-            draft.write_bytes(embed(content, manifest))
-            backend = open_backend(read_model(draft), threads=self.request.threads)
+            draft.write_bytes(EMBED[variant.format](content, manifest))
+            model, (count, threads) = read_model(draft), shared(self.request.threads)
+            backends = [open_backend(model, threads=threads) for _ in range(count)]
             verdict = judge(
-                backend, self.preparation.held_out, attempt.scheme, self.request.max_drop, self.reporter, name
+                backends, self.preparation.held_out, attempt.scheme, self.request.max_drop, self.reporter, name
             )
-            threshold = self._threshold(backend, verdict)
+            threshold = self._threshold(backends, verdict)
         manifest = replace(manifest, accuracy=verdict.accuracy, parity=verdict.parity, unknown_threshold=threshold)
         return manifest, verdict
 
-    def _threshold(self, backend: Any, verdict: Verdict) -> float | None:
+    def _threshold(self, backends: Sequence[Backend], verdict: Verdict) -> float | None:
         """Below which an answer is "unknown", for the probabilities of this very file."""
         scaling = self.preparation.scaling
         if verdict.parity.max_difference <= SAME or scaling.unknown_threshold is None or verdict.refusal:
             return scaling.unknown_threshold
         pixels = self.preparation.validation
-        return threshold_keeping(answers_of(backend, pixels.images), pixels.labels, scaling.kept_share)
+        return threshold_keeping(answers_of(backends, pixels.images), pixels.labels, scaling.kept_share)
 
     def _place(
         self, variant: Variant, attempt: Attempt, content: bytes, manifest: Manifest, verdict: Verdict,
         tried: list[dict[str, Any]], seconds: float,
     ) -> Row | Refused:  # fmt: skip
         made = replace(variant, scheme=attempt.scheme)
-        name = self._name(made if verdict.refusal is None else variant)
-        path = self.shelf.place(name, EMBED[variant.format](content, manifest), rejected=verdict.refusal is not None)
+        content = EMBED[variant.format](content, manifest)
         if verdict.refusal is not None:
-            return Refused(str(path), verdict.refusal)
+            return Refused(str(self.shelf.reject(self._name(variant), content)), verdict.refusal, unfaithful=True)
+        old = self._listed().get(self._name(made))
+        if old is None or old.made_from != self._made_from(made):
+            # What takes the place of another was not looked for before the work began.
+            refuse_overwrite(self.request.out / self._name(made), overwrite=self.request.overwrite)
+        with self.shelf.draft(self._name(made)) as draft:
+            draft.write_bytes(content)
+            row = new_row(
+                made, read_model(draft), verdict, self.preparation.held_out.pixels.images[0], self.threads,
+                made_from=self._made_from(made), stands_for=[self._made_from(variant)] if made != variant else [],
+                numerics=attempt.description, float_steps=sorted(attempt.numerics.floats), attempts=tried,
+                seconds=seconds,
+            )  # fmt: skip
+        self.shelf.place(row.to_data(), content)
         if made != variant:
-            self.reporter.say(f"{self._name(variant)} is left out: {name} takes its place")
-        model = read_model(path)
-        row = new_row(
-            made, model, verdict, self.preparation.held_out.pixels.images[0], self.threads,
-            made_from=self._made_from(variant), numerics=attempt.description,
-            float_steps=sorted(attempt.numerics.floats), attempts=tried, seconds=seconds,
-        )  # fmt: skip
-        # Listed at once, so that an interrupted export goes on with what is missing.
-        self.shelf.publish(self.request.name, str(self.run.path.resolve()), [row.to_data()])
+            self.reporter.say(f"{self._name(variant)} is left out: {row.file} takes its place")
         return row
 
     def _report_layers(self, name: str, attempt: Attempt) -> None:
@@ -286,8 +295,3 @@ def _tools_are_quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(logging.NOTSET)
-
-
-def as_json(rows: Sequence[Row]) -> str:
-    """Rows as JSON."""
-    return json.dumps([row.to_data() for row in rows], indent=2)

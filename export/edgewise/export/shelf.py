@@ -1,7 +1,8 @@
 """A release folder: model files, ``index.json`` and ``SHA256SUMS``, always consistent.
 
 A file that is about to change is dropped from both lists first and added last, so that at no moment a sum stands
-beside a file it does not fit.
+beside a file it does not fit. In between, the index says under ``coming`` what is to stand there: where an export is
+killed just after the file has got its name, the next one finds it and need not make it again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from edgewise.spec import ModelError, OutputError
 from edgewise.spec.files import refuse_overwrite, sha256_file, write_bytes, write_text
 
 INDEX, SUMS, DRAFT = "index.json", "SHA256SUMS", ".draft-"
+COMING = "coming"
+"""Key of the row in the index whose file may or may not be there yet."""
+
 SCHEMA = 1
 """Version of ``index.json``."""
 
@@ -30,6 +34,8 @@ class Shelf:
     """The folder."""
 
     path: Path
+    name: str  # first part of the file names
+    run: str  # path of the run folder
 
     def check_free(self, names: Sequence[str], *, overwrite: bool) -> None:
         """Make sure that files may be written. Changes nothing.
@@ -45,10 +51,8 @@ class Shelf:
         for name in names:
             refuse_overwrite(self.path / name, overwrite=overwrite)
         self._index()
-        for folder in self.path.glob(f"{DRAFT}*"):
-            # What a killed export left behind: nobody holds its lock any more.
-            with suppress(OSError), _locked(folder, wait=False):
-                shutil.rmtree(folder)
+        if self.path.is_dir():
+            self._clear(names)
 
     @contextmanager
     def draft(self, name: str) -> Iterator[Path]:
@@ -64,29 +68,38 @@ class Shelf:
         except OSError as error:
             raise self._not_writable(error.strerror or str(error)) from error
 
-    def place(self, name: str, content: bytes, *, rejected: bool) -> Path:
-        """Write a file under its name, or under one that says ``rejected``, and forget what stood under both.
+    def place(self, row: dict[str, Any], content: bytes) -> None:
+        """Write a file under its name, ``row["file"]``, and list it; one that was rejected before goes away.
 
         Raises:
             OutputError: it cannot be written.
         """
+        path = self.path / row["file"]
         with self._alone():
-            if (index := self._index())["variants"]:
-                self._write({**index, "variants": [row for row in index["variants"] if row["file"] != name]})
-        good, bad = self.path / name, _rejected(self.path / name)
-        write_bytes(bad if rejected else good, content)
-        # A file of an earlier export is not what was asked for now.
-        (good if rejected else bad).unlink(missing_ok=True)
-        return bad if rejected else good
+            others = self._without(row["file"])
+            self._write(others, coming=row)
+            write_bytes(path, content)
+            _rejected(path).unlink(missing_ok=True)
+            self._write([*others, row])
 
-    def publish(self, name: str, run: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Add files to the index and the sums. Raises OutputError."""
-        replaced = {row["file"] for row in rows}
+    def reject(self, name: str, content: bytes) -> Path:
+        """Write a file under a name that says ``rejected``; one of an earlier export under its own name goes away.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        path = _rejected(self.path / name)
         with self._alone():
-            kept = [row for row in self._index()["variants"] if row["file"] not in replaced]
-            there = [row for row in kept if (self.path / row["file"]).is_file()]
-            everything = sorted([*there, *rows], key=lambda row: str(row["file"]))
-            self._write({"schema": SCHEMA, "name": name, "run": run, "variants": everything})
+            self._write(self._without(name))
+            write_bytes(path, content)
+            (self.path / name).unlink(missing_ok=True)
+        return path
+
+    def publish(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Say more about files that are listed, and forget those that are gone. Raises OutputError."""
+        with self._alone():
+            others = self._without(*(row["file"] for row in rows))
+            self._write([*(row for row in others if (self.path / row["file"]).is_file()), *rows])
 
     def rows(self) -> tuple[dict[str, Any], ...]:
         """What the index says about the files in this folder. Raises ModelError."""
@@ -107,18 +120,39 @@ class Shelf:
     def _not_writable(self, reason: str) -> OutputError:
         return OutputError(f"cannot write into {self.path}: {reason}", do="choose another place with --out")
 
-    def _write(self, index: dict[str, Any]) -> None:
+    def _clear(self, names: Sequence[str]) -> None:
+        """Remove what a killed export has left behind."""
+        for folder in self.path.glob(f"{DRAFT}*"):
+            # Nobody holds its lock any more.
+            with suppress(OSError), _locked(folder, wait=False):
+                shutil.rmtree(folder)
+        written = {*names, *(_rejected(Path(name)).name for name in names), INDEX, SUMS}
+        with self._alone():
+            for path in self.path.glob(".*"):
+                if any(path.name.startswith(f".{name}.") for name in written):
+                    path.unlink(missing_ok=True)
+
+    def _without(self, *names: str) -> list[dict[str, Any]]:
+        return [row for row in self._index()["variants"] if row["file"] not in names]
+
+    def _write(self, rows: Sequence[dict[str, Any]], coming: dict[str, Any] | None = None) -> None:
+        rows = sorted(rows, key=lambda row: str(row["file"]))
+        index = {"schema": SCHEMA, "name": self.name, "run": self.run, "variants": rows}
+        if coming:
+            index[COMING] = coming
         write_text(self.path / INDEX, json.dumps(index, indent=2, ensure_ascii=False) + "\n")
-        write_text(self.path / SUMS, "".join(f"{row['sha256']}  {row['file']}\n" for row in index["variants"]))
+        write_text(self.path / SUMS, "".join(f"{row['sha256']}  {row['file']}\n" for row in rows))
 
     def _index(self) -> dict[str, Any]:
-        """What ``index.json`` holds, with the rows that name a file in this folder."""
+        """What ``index.json`` holds, with the rows that name a file in this folder, and the one whose file has come."""
         path = self.path / INDEX
         if not path.is_file():
             return {"variants": []}
         try:
             index = json.loads(path.read_text(encoding="utf-8"))
-            rows = [row for row in index["variants"] if os.path.basename(row["file"]) == row["file"] and row["sha256"]]
+            rows = [row for row in index["variants"] if _is_plain(row)]
+            coming = [row for row in [index.get(COMING)] if row and _is_plain(row)]
+            rows += [row for row in coming if self.holds(row["file"], row["sha256"])]
             return {**index, "variants": rows}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(
@@ -135,6 +169,11 @@ def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _is_plain(row: dict[str, Any]) -> bool:
+    """Whether a row names a file in the folder itself, with a digest."""
+    return os.path.basename(row["file"]) == row["file"] and bool(row["sha256"])
 
 
 def _rejected(path: Path) -> Path:

@@ -11,7 +11,7 @@ from edgewise.cli.console import command_line, interrupted, load, reporter
 from edgewise.spec.manifest import Format, Scheme
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 export_app = typer.Typer(help="Convert a run to model files, and prove each on held-out photos.", no_args_is_help=True)
 
@@ -39,34 +39,28 @@ Json = Annotated[bool, typer.Option("--json", help="Print what was made as JSON.
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make and replace files that are there.")]
 
 
-@export_app.command("tflite")
-def export_tflite(
-    run: RunFolder, out: Out = None, quantize: Quantize = None, prune: Prune = None, pattern: Pattern = None,
-    cluster: Cluster = None, data: Data = None, max_drop: MaxDrop = 1.0, held_out: HeldOut = None, name: Name = None,
-    threads: Threads = None, as_json: Json = False, overwrite: Overwrite = False,
-) -> None:  # fmt: skip
-    """Make TFLite files."""
-    _export([Format.TFLITE], **locals())
+def _command(formats: Sequence[Format]) -> Callable[..., None]:
+    """The command that makes files of some formats; all of them have the same options."""
+
+    def command(
+        run: RunFolder, out: Out = None, quantize: Quantize = None, prune: Prune = None, pattern: Pattern = None,
+        cluster: Cluster = None, data: Data = None, max_drop: MaxDrop = 1.0, held_out: HeldOut = None,
+        name: Name = None, threads: Threads = None, as_json: Json = False, overwrite: Overwrite = False,
+    ) -> None:  # fmt: skip
+        _export(
+            formats, run, out, quantize, prune, pattern, cluster, as_json, data=data, max_drop=max_drop,
+            held_out=held_out, name=name, threads=threads, overwrite=overwrite,
+        )  # fmt: skip
+
+    return command
 
 
-@export_app.command("onnx")
-def export_onnx(
-    run: RunFolder, out: Out = None, quantize: Quantize = None, prune: Prune = None, pattern: Pattern = None,
-    cluster: Cluster = None, data: Data = None, max_drop: MaxDrop = 1.0, held_out: HeldOut = None, name: Name = None,
-    threads: Threads = None, as_json: Json = False, overwrite: Overwrite = False,
-) -> None:  # fmt: skip
-    """Make ONNX files."""
-    _export([Format.ONNX], **locals())
-
-
-@export_app.command("release")
-def export_release(
-    run: RunFolder, out: Out = None, quantize: Quantize = None, prune: Prune = None, pattern: Pattern = None,
-    cluster: Cluster = None, data: Data = None, max_drop: MaxDrop = 1.0, held_out: HeldOut = None, name: Name = None,
-    threads: Threads = None, as_json: Json = False, overwrite: Overwrite = False,
-) -> None:  # fmt: skip
-    """Make files of both formats, with an index, a table and checksums; what is there already stays."""
-    _export(list(Format), **locals())
+for _name, _formats, _help in (
+    ("tflite", [Format.TFLITE], "Make TFLite files."),
+    ("onnx", [Format.ONNX], "Make ONNX files."),
+    ("release", list(Format), "Make files of both formats, with an index, a table and checksums; what is there stays."),
+):
+    export_app.command(_name, help=_help)(_command(_formats))
 
 
 def _export(
@@ -86,10 +80,11 @@ def _export(
         rows = release.export(request, reporter())
     except KeyboardInterrupt:
         raise typer.Exit(interrupted("what was finished stays; run it again to go on")) from None
+    table = load("edgewise.export.rows", "export")
     if as_json:
-        typer.echo(release.as_json(rows))
+        typer.echo(table.as_json(rows))
     else:
-        _print(rows, load("edgewise.export.rows", "export").FEW_COLUMNS)
+        _print(rows, table.FEW_COLUMNS)
         typer.echo("next: " + command_line("benchmark", request.out, "--data", "DATA", "--out", "REPORT"), err=True)
 
 
