@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import fcntl
+import os
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +24,64 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def signs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawings of the ten signs, 80 x 80 pixels: 60 in train, 20 in validation, 20 in test. Do not change it."""
-    from edgewise.train.signs import write_signs
+def full_disk() -> Callable[[int], AbstractContextManager[None]]:
+    """Files of this process cannot grow beyond so many bytes: the system refuses to write, as on a full disk."""
 
-    root = tmp_path_factory.mktemp("data") / "signs"
-    write_signs(root, {"train": 60, "validation": 20, "test": 20}, seed=1, size=80)
-    return root
+    @contextmanager
+    def limited(free: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (free, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited
+
+
+Once = Callable[[str, Callable[[Path], object]], Path]
+"""From a name and what makes a file or folder to its path."""
 
 
 @pytest.fixture(scope="session")
-def small_run(signs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Makes something that takes long only once, whichever of the processes that run the tests comes first."""
+    own = tmp_path_factory.getbasetemp()
+    # The folders of all processes of one test run lie in one folder.
+    root = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "once"
+    root.mkdir(exist_ok=True)
+
+    def make(name: str, maker: Callable[[Path], object]) -> Path:
+        path, made = root / name, root / f"{name}.made"
+        with (root / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                shutil.rmtree(path, ignore_errors=True)  # of a process that failed
+                maker(path)
+                made.touch()
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def signs_folder(once: Once) -> Path:
+    """Drawings of the ten signs, 80 x 80 pixels: 60 in train, 20 in validation, 20 in test. Do not change it."""
+    from edgewise.train.signs import write_signs
+
+    counts = {"train": 60, "validation": 20, "test": 20}
+    return once("signs", lambda root: write_signs(root, counts, seed=1, size=80))
+
+
+@pytest.fixture(scope="session")
+def small_run(signs_folder: Path, once: Once) -> Path:
     """A run folder: one block per stage at 75 pixels, one epoch from scratch on ``signs_folder``. Do not change it."""
     from edgewise.spec.progress import Silent
     from edgewise.train.recipe import Recipe
     from edgewise.train.trainer import Plan, train
 
-    out = tmp_path_factory.mktemp("runs") / "small"
     plan = Plan(Recipe(weights="none", epochs=1, batch_size=16), image_size=75, blocks=(1, 1, 1))
-    return train(signs_folder, out, plan, overwrite=False, reporter=Silent()).path
+    return once("small", lambda out: train(signs_folder, out, plan, overwrite=False, reporter=Silent()))
 
 
 @pytest.fixture(scope="session")
@@ -59,8 +103,6 @@ def official_network() -> Any:
 
 
 @pytest.fixture(scope="session")
-def official_file(official_network: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def official_file(request: pytest.FixtureRequest, once: Once) -> Path:
     """The weights of ``official_network`` as Keras writes them. Do not change it."""
-    path = tmp_path_factory.mktemp("weights") / "official.h5"
-    official_network.save_weights(path)
-    return path
+    return once("official.h5", lambda path: request.getfixturevalue("official_network").save_weights(path))

@@ -17,18 +17,16 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def small_release(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small_release(small_run: Path, once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """All four files of ``small_run``, converted for real: ``small-fp32.tflite`` and so on. Do not change it."""
     from edgewise.export.release import Request, export
     from edgewise.export.variants import variants
     from edgewise.spec import Format, Scheme
     from edgewise.spec.progress import Silent
 
-    out = tmp_path_factory.mktemp("releases") / "small"
     # So little training makes no network that int8 could do justice to.
     made = variants(list(Format), [Scheme.FP32, Scheme.INT8])
-    export(Request(small_run, out, "small", made, max_drop=100), Silent())
-    return out
+    return once("release", lambda out: export(Request(small_run, out, "small", made, max_drop=100), Silent()))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from edgewise.cli.main import app
+from edgewise.spec import EdgewiseError
 from edgewise.train.run import Run
 
 PROGRAM = (sys.executable, "-c", "import sys; from edgewise.cli.main import main; sys.exit(main())")
@@ -141,8 +144,8 @@ def losses(run: Path) -> list[float]:
 def alone(signs_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
     """The losses of one machine."""
     out = tmp_path_factory.mktemp("alone") / "run"
-    code, told = finish(start((str(signs_folder), "--out", str(out), *OPTIONS)))
-    assert code == 0, told
+    result = CliRunner().invoke(app, ["train", str(signs_folder), "--out", str(out), *OPTIONS])
+    assert result.exit_code == 0, result.output
     return losses(out)
 
 
@@ -201,7 +204,8 @@ def test_machines_that_were_told_different_things_refuse(signs_folder: Path, tmp
 def test_what_is_not_there_is_said(
     words: tuple[str, ...], config: str, message: str, signs_folder: Path, tmp_path: Path
 ) -> None:
-    code, told = finish(start((str(signs_folder), "--out", str(tmp_path / "run"), *words), config))
-    assert code == 1
-    assert message in told
+    command = ["train", str(signs_folder), "--out", str(tmp_path / "run"), *words]
+    error = CliRunner().invoke(app, command, env={"TF_CONFIG": config}).exception
+    assert isinstance(error, EdgewiseError)
+    assert message in error.got
     assert not (tmp_path / "run").exists()

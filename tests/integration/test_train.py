@@ -211,18 +211,22 @@ def test_ctrl_c_leaves_a_run_that_resume_continues_even_from_the_older_checkpoin
 def test_resume_with_other_photos_is_refused(whole: Path, signs_folder: Path, tmp_path: Path) -> None:
     changed = tmp_path / "signs"
     shutil.copytree(signs_folder, changed)
-    next((changed / "train" / "heart").iterdir()).unlink()
+    photo = next((changed / "train" / "heart").iterdir())
+    photo.unlink()
     before = sorted((path, path.stat().st_mtime_ns) for path in whole.rglob("*"))
     with pytest.raises(DataError) as error:
         go_on(whole, changed)
-    assert error.value.got == f"the photos in {changed} have changed since this run began"
-    assert error.value.do == "train again into another --out"
+    gone = f"1 gone ({photo.relative_to(changed)})"
+    assert error.value.got == f"the photos in {changed} have changed since this run began: {gone}"
+    assert error.value.do == "put them back as they were, or train again into another --out; nothing was changed"
     assert sorted((path, path.stat().st_mtime_ns) for path in whole.rglob("*")) == before
 
 
 def test_resume_of_what_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"is not a run folder: it has no config\.yaml"):
+    with pytest.raises(ModelError) as error:
         go_on(tmp_path)
+    assert error.value.got == f"there is no run in {tmp_path} to continue: it has no config.yaml"
+    assert error.value.do == "check --out, or begin the training, without --resume"
 
 
 def test_an_existing_run_is_not_overwritten_unasked(whole: Path, signs_folder: Path) -> None:
@@ -290,13 +294,14 @@ def test_given_weights_train_the_head_first(tuned: tuple[Path, Recorder], offici
     model = open_network(Run.open(run))
     load_initial(model, str(official_file))
     given = {variable.name.split(":")[0]: variable.numpy() for variable in model.weights}
-    after_head = arrays(run / "checkpoints" / "epoch-00000" / "model.weights.h5")
+    after_head = arrays(run / "checkpoints" / "epoch-00000-head" / "model.weights.h5")
     changed = {name.split("/")[0] for name, array in after_head.items() if not np.array_equal(array, given[name])}
     assert changed == {"predictions"}
 
 
 def test_given_normalization_statistics_stay(tuned: tuple[Path, Recorder]) -> None:
-    before, after = (arrays(tuned[0] / "checkpoints" / f"epoch-0000{number}" / "model.weights.h5") for number in (0, 1))
+    names = ("epoch-00000-head", "epoch-00001")
+    before, after = (arrays(tuned[0] / "checkpoints" / name / "model.weights.h5") for name in names)
     for name, array in before.items():
         assert np.array_equal(after[name], array) == name.split("/")[0].endswith("_bn"), name
 
@@ -311,7 +316,7 @@ def test_the_initial_weights_are_recorded(tuned: tuple[Path, Recorder], official
 def test_overwriting_leaves_nothing_of_the_older_run_but_what_others_put_there(tuned: tuple[Path, Recorder]) -> None:
     run = tuned[0]
     assert {entry.name for entry in run.iterdir()} == {*FILES, "notes.txt"}
-    assert sorted(entry.name for entry in (run / "checkpoints").iterdir()) == ["epoch-00000", "epoch-00001"]
+    assert sorted(entry.name for entry in (run / "checkpoints").iterdir()) == ["epoch-00000-head", "epoch-00001"]
     assert all((run / name).read_text() != "of an older run" for name in MARKS)
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from edgewise.spec import ModelError
+from edgewise.spec import ModelError, OutputError
 from edgewise.train.checkpoint import Epoch, Partial, State, load_checkpoint, newest_state, save_checkpoint
 from edgewise.train.framework import keras, seed_everything, tf
 from edgewise.train.optimization import Optimizer, Schedule
@@ -67,6 +68,44 @@ def test_the_two_newest_are_kept(tmp_path: Path) -> None:
     for count in range(12):
         save_checkpoint(tmp_path, model, optimizer.state, state(*[0.5] * count))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-00010", "epoch-00011"]
+
+
+def test_half_a_checkpoint_does_not_take_the_place_of_a_whole_one(tmp_path: Path) -> None:
+    model, optimizer = network()
+    for count in (1, 2):
+        save_checkpoint(tmp_path, model, optimizer.state, state(*[0.5] * count))
+    half = tmp_path / "epoch-00002-step-0000005"
+    half.mkdir()
+    (half / "model.weights.h5").touch()  # the process was killed here
+    save_checkpoint(tmp_path, model, optimizer.state, State(state(0.5, 0.5).history, partial=Partial(7, 1.0, 1, 1.0)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-00002", "epoch-00002-step-0000007"]
+
+
+@pytest.mark.parametrize("free", [0, 2500])
+def test_a_full_disk_leaves_the_older_ones_and_nothing_half_written(
+    tmp_path: Path, free: int, full_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    model, optimizer = network()
+    save_checkpoint(tmp_path, model, optimizer.state, state(0.1))
+    save_checkpoint(tmp_path, model, optimizer.state, state(0.1, 0.2))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    with pytest.raises(OutputError, match=r"(?i)cannot write .*epoch-00003.*: file too large"), full_disk(free):
+        save_checkpoint(tmp_path, model, optimizer.state, state(0.1, 0.2, 0.3))
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+    assert newest_state(tmp_path) == (tmp_path / "epoch-00002", state(0.1, 0.2))
+    assert not (tmp_path / "epoch-00003").exists()
+
+
+def test_head_and_rate_are_steps_before_the_first_epoch(tmp_path: Path) -> None:
+    model, _ = network()
+    found = []
+    for begun in (State(), State(head_accuracy=0.5), State(head_accuracy=0.5, peak_rate=0.1)):
+        save_checkpoint(tmp_path, model, (), begun)
+        found.append(newest_state(tmp_path))
+    names = ["epoch-00000", "epoch-00000-head", "epoch-00000-rate"]
+    assert [each and each[0].name for each in found] == names
+    save_checkpoint(tmp_path, model, (), State(head_accuracy=0.5, peak_rate=0.1, partial=Partial(1, 1.0, 1, 1.0)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-00000-rate", "epoch-00000-step-0000001"]
 
 
 def test_none_where_there_is_none(tmp_path: Path) -> None:

@@ -246,6 +246,30 @@ def test_a_folder_with_some_configuration_is_not_a_run(tmp_path: Path) -> None:
     assert not Run.is_run(tmp_path)
 
 
+def test_the_half_of_a_run_that_a_killed_process_left_is_known_as_one(run: Run, tmp_path: Path) -> None:
+    for name in ("labels.txt", "photos.csv"):
+        (run.path / name).unlink()
+    assert not Run.is_run(run.path)
+    assert Run.is_begun(run.path)
+    (run.path / "config.yaml").write_text("debug: true\n")
+    assert not Run.is_begun(run.path)
+    assert not Run.is_begun(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("again", [Run.clear, None])
+def test_halves_of_files_that_a_killed_process_left_are_removed(run: Run, photos: Path, again: Any) -> None:
+    (run.path / "logs" / "training").mkdir(parents=True)
+    halves = [".config.yaml.ab_12x.yaml", ".model.weights.h5.k3.h5", "logs/training/.events.out.tfevents.edgewise.x"]
+    for name in (*halves, ".notes.txt.swp"):
+        (run.path / name).touch()
+    if again:
+        again(run.path)
+    else:
+        Run.create(run.path, run.config, load_dataset(photos, seed=0))
+    assert [name for name in halves if (run.path / name).exists()] == []
+    assert (run.path / ".notes.txt.swp").exists()
+
+
 def test_clearing_a_run_leaves_what_is_not_its_own(run: Run) -> None:
     (run.path / "checkpoints" / "epoch-00001").mkdir(parents=True)
     (run.path / "release").mkdir()

@@ -9,11 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgewise.spec import OutputError
 from edgewise.spec.files import sha256_file, write_text
 from edgewise.train.hdf5 import read_arrays, write_arrays
 from edgewise.train.weights import load_weights, save_weights
 
 KEPT = 2
+"""Whole checkpoints that are kept."""
+
 WEIGHTS, OPTIMIZER, STATE = "model.weights.h5", "optimizer.h5", "state.json"
 
 
@@ -60,6 +63,11 @@ class State:
         return len(self.history)
 
     @property
+    def started(self) -> bool:
+        """Whether the whole network has begun to learn."""
+        return bool(self.history or self.partial)
+
+    @property
     def best_epoch(self) -> int:
         """Number of the epoch whose weights are kept, the earliest of equals; 0 is the state before the first."""
         best = max(self.history, key=lambda epoch: epoch.rank, default=None)
@@ -88,22 +96,38 @@ def save_checkpoint(folder: Path, model: Any, variables: Sequence[Any], state: S
     Args:
         folder: of all checkpoints of a run.
         model: the network.
-        variables: of the optimizer, in an order that does not change.
+        variables: of the optimizer, in an order that does not change; none before it has done a step.
         state: how far the training has come.
 
     Raises:
         OutputError: it cannot be written; older checkpoints are still there.
     """
-    step = f"-step-{state.partial.step:07d}" if state.partial else ""
-    target = folder / f"epoch-{state.epoch:05d}{step}"
+    target = folder / _name(state)
     shutil.rmtree(target, ignore_errors=True)
-    save_weights(model, target / WEIGHTS)
-    write_arrays(target / OPTIMIZER, {_slot(i): v.numpy() for i, v in enumerate(variables)})
-    digests = {name: sha256_file(target / name) for name in (WEIGHTS, OPTIMIZER)}
-    # The state comes last: a checkpoint that has one is complete.
-    write_text(target / STATE, json.dumps({**asdict(state), "sha256": digests}, indent=1))
-    for old in _folders(folder)[KEPT:]:
+    try:
+        save_weights(model, target / WEIGHTS)
+        write_arrays(target / OPTIMIZER, {_slot(i): v.numpy() for i, v in enumerate(variables)})
+        digests = {name: sha256_file(target / name) for name in (WEIGHTS, OPTIMIZER)}
+        # The state comes last: a checkpoint that has one is whole.
+        write_text(target / STATE, json.dumps({**asdict(state), "sha256": digests}, indent=1))
+    except OutputError:
+        # Half a checkpoint is of no use, and takes the space that may be what is missing.
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+    whole = [found for found in _folders(folder) if (found / STATE).is_file()]
+    for old in set(_folders(folder)) - set(whole[:KEPT]):
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _name(state: State) -> str:
+    """The folder of a checkpoint; later ones come later in the alphabet."""
+    name = f"epoch-{state.epoch:05d}"
+    if state.partial:
+        return f"{name}-step-{state.partial.step:07d}"
+    if state.started:
+        return name
+    known = (state.head_accuracy, "-head"), (state.peak_rate, "-rate")
+    return name + next((part for value, part in reversed(known) if value is not None), "")
 
 
 def newest_state(folder: Path) -> tuple[Path, State] | None:

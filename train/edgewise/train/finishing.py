@@ -108,13 +108,14 @@ def finish_run(
         **metrics.to_data(),
         "calibration": scaling.to_data(),
     }
-    write_text(run.path / METRICS, json.dumps(data, indent=2, ensure_ascii=False))
     write_predictions(parts.values(), run.config.root, run.path / PREDICTIONS)
     write_event_logs(state.history, run.path)
     explained = explain_answers(model, answers, explain) if explain else None
     outcome = Outcome(run, state, answers, raw[answers.split], metrics, scaling, explained)
     _draw(outcome)
     write_report(outcome)
+    # The figures come last: a run that has them is finished.
+    write_text(run.path / METRICS, json.dumps(data, indent=2, ensure_ascii=False))
     reporter.say(f"the report is {run.path / REPORT}")
     return metrics
 

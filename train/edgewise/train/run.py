@@ -129,7 +129,12 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether the training has come to its end."""
-        return (self.path / METRICS).is_file()
+        return self.is_finished(self.path)
+
+    @staticmethod
+    def is_finished(path: Path) -> bool:
+        """Whether the training of a run folder has come to its end."""
+        return (path / METRICS).is_file()
 
     @staticmethod
     def is_run(path: Path) -> bool:
@@ -137,13 +142,23 @@ class Run:
         return all((path / name).is_file() for name in (CONFIG, LABELS, PHOTOS))
 
     @staticmethod
+    def is_begun(path: Path) -> bool:
+        """Whether a folder holds a run, or the part of one that a killed process left."""
+        try:
+            return Run.is_run(path) or bool(read_config(path / CONFIG))
+        except ModelError:
+            return False
+
+    @staticmethod
     def clear(path: Path) -> None:
         """Remove what a run put into its folder, and nothing else. Raises OutputError."""
         try:
-            for name in FILES:
-                (path / name).unlink(missing_ok=True)
             if (path / CHECKPOINTS).exists():
                 shutil.rmtree(path / CHECKPOINTS)
+            _sweep(path)
+            # The configuration goes last: by it, half an old run is still known to be one.
+            for name in reversed(FILES):
+                (path / name).unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(
                 f"the old run in {path} cannot be removed: {error}", do="choose another place with --out"
@@ -151,11 +166,12 @@ class Run:
 
     @staticmethod
     def create(path: Path, config: Config, dataset: Dataset) -> Run:
-        """Begin a run folder. Raises OutputError."""
+        """Begin a run folder, or one that is continued. Raises OutputError."""
+        _sweep(path)
+        # The configuration comes first: with it alone the run can be continued.
+        write_text(path / CONFIG, config.to_yaml())
         write_text(path / LABELS, "".join(f"{label}\n" for label in dataset.labels))
         write_bytes(path / PHOTOS, _photos_csv(dataset))
-        # The configuration comes last: a folder that has one is complete.
-        write_text(path / CONFIG, config.to_yaml())
         return Run(path, config, dataset.labels)
 
     @staticmethod
@@ -197,7 +213,7 @@ class Run:
 
     def _examples(self, split: str, root: Path) -> Iterator[Example]:
         index = {label: number for number, label in enumerate(self.labels)}
-        for row in _photo_rows(self.path / PHOTOS):
+        for row in photo_rows(self.path / PHOTOS):
             if row["split"] != split:
                 continue
             path = root / row["path"]
@@ -220,6 +236,13 @@ def read_config(path: Path) -> Config:
     return Config.from_yaml(_read_text(path), str(path))
 
 
+def _sweep(path: Path) -> None:
+    """Remove the halves of files that a killed process left; see `edgewise.spec.files.replacing`."""
+    for target in map(path.joinpath, FILES):
+        for left in target.parent.glob(f".{target.name}.*"):
+            left.unlink(missing_ok=True)
+
+
 def _refuse_bombs(text: str) -> None:
     """Raise ValueError for YAML that takes more time or memory than it has any reason to."""
     refused = ValueError("it is too long or too deep, or repeats itself by aliases")
@@ -238,8 +261,8 @@ def _digest(value: Any) -> str:
     return value
 
 
-def _photo_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of ``photos.csv``, all columns there."""
+def photo_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a ``photos.csv``, all columns there. Raises ModelError: it cannot be read, or is damaged."""
     try:
         rows = list(csv.DictReader(io.StringIO(_read_text(path))))
     except csv.Error as error:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edgewise.spec import DataError, InputError, OutputError
+from edgewise.spec import DataError, InputError, ModelError, OutputError
 from edgewise.spec.files import refuse_overwrite
 from edgewise.spec.progress import Reporter
 from edgewise.train.architecture import Architecture, choose
 from edgewise.train.audit import quick_findings
 from edgewise.train.backbones import DEFAULT_BACKBONE
+from edgewise.train.changes import changes
 from edgewise.train.checkpoint import newest_state
 from edgewise.train.complexity import complexity
 from edgewise.train.dataset import Dataset, Selection, load_dataset, report_skipped, require_every_class
@@ -20,7 +21,7 @@ from edgewise.train.framework import prepare_process, use_threads
 from edgewise.train.network import build
 from edgewise.train.pixels import Pixels, load_pixels
 from edgewise.train.recipe import Recipe
-from edgewise.train.run import Config, Run
+from edgewise.train.run import CONFIG, Config, Run, read_config
 from edgewise.train.stages import check_point
 from edgewise.train.training import Interrupted, Settings, Training
 from edgewise.train.weights import load_initial
@@ -77,7 +78,7 @@ def train(
     recipe = plan.recipe
     devices = _prepare(settings, reporter)
     if devices.leads:
-        refuse_overwrite(out, overwrite=overwrite, is_ours=Run.is_run)
+        _refuse_overwrite(out, overwrite=overwrite)
     prepare_process(recipe.seed, deterministic=recipe.deterministic)
     dataset = load_dataset(data.resolve(), seed=recipe.seed, selection=plan.selection, reporter=reporter)
     inside = out.resolve() in (dataset.root, *dataset.root.parents) or dataset.root in out.resolve().parents
@@ -121,16 +122,17 @@ def resume(out: Path, *, data: Path | None, reporter: Reporter, settings: Settin
     """
     settings = settings or Settings()
     devices = _prepare(settings, reporter)
-    config = Config.from_yaml(devices.agree(lambda: Run.open(out).config.to_yaml()), str(out))
+    config = Config.from_yaml(devices.agree(lambda: _begun_config(out).to_yaml()), str(out))
     recipe = config.recipe
     prepare_process(recipe.seed, deterministic=recipe.deterministic)
     source = (data or config.data).resolve()
     dataset = load_dataset(source, seed=recipe.seed, selection=config.selection, reporter=reporter)
     if dataset.sha256 != config.data_sha256:
+        told = changes(out, dataset, config.selection.fraction)
         raise DataError(
-            f"the photos in {dataset.root} have changed since this run began",
+            f"the photos in {dataset.root} have changed since this run began{told}",
             "the same photos",
-            "train again into another --out",
+            "put them back as they were, or train again into another --out; nothing was changed",
         )
     # The photos may lie elsewhere now, or have other names; the run remembers where.
     run = _begun(out, replace(config, data=dataset.source), dataset, devices)
@@ -139,7 +141,11 @@ def resume(out: Path, *, data: Path | None, reporter: Reporter, settings: Settin
     training = Training(run, dataset, *photos, model, settings, reporter, devices.computing(recipe.precision))
     found = newest_state(training.checkpoints) if devices.leads else None
     if found is None:
-        load_initial(model, recipe.weights)
+        if load_initial(model, recipe.weights).sha256 != config.weights_sha256:
+            raise InputError(
+                f"the first weights of this run, {recipe.weights}, have changed since it began", "the same file",
+                "bring it back, or train again into another --out; nothing was changed",
+            )  # fmt: skip
         return training.execute()
     _, state = found
     within = f" and {state.partial.step} steps" if state.partial else ""
@@ -154,6 +160,28 @@ def _prepare(settings: Settings, reporter: Reporter) -> Devices:
     if devices.count > 1:
         reporter.say(f"training on {devices.count} devices as one")
     return devices
+
+
+def _refuse_overwrite(out: Path, *, overwrite: bool) -> None:
+    """Raise OutputError where something is in the way of a new run."""
+    if overwrite or not Run.is_begun(out) or Run.is_finished(out):
+        refuse_overwrite(out, overwrite=overwrite, is_ours=Run.is_begun)
+        return
+    raise OutputError(
+        f"{out} holds a run that has not come to its end",
+        do="continue it with --resume, replace it with --overwrite, or choose another --out",
+    )
+
+
+def _begun_config(out: Path) -> Config:
+    """The configuration of a run that is to be continued, which may have nothing else yet."""
+    if not (out / CONFIG).is_file():
+        raise ModelError(
+            f"there is no run in {out} to continue: it has no {CONFIG}",
+            "a folder that `edgewise train` has begun",
+            "check --out, or begin the training, without --resume",
+        )
+    return read_config(out / CONFIG)
 
 
 def _check_equal(config: Config, devices: Devices) -> None:

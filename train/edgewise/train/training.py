@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgewise.spec import OutputError
 from edgewise.spec.files import write_text
 from edgewise.spec.progress import Reporter
 from edgewise.train.cache import PhotoCache
-from edgewise.train.checkpoint import State, load_checkpoint, save_checkpoint
+from edgewise.train.checkpoint import WEIGHTS, State, load_checkpoint, save_checkpoint
 from edgewise.train.dataset import Dataset, report_skipped
 from edgewise.train.devices import AUTO as ALL_DEVICES
 from edgewise.train.devices import Devices
@@ -73,6 +74,7 @@ class Training:
 
         Raises:
             Interrupted: by Ctrl-C.
+            OutputError: the run folder cannot be written any more; what it holds can be continued.
             WorkerError: another machine is gone.
         """
         try:
@@ -80,56 +82,86 @@ class Training:
                 return replace(self, reporter=Checking(self.reporter, check))._execute(found)
         except KeyboardInterrupt:
             raise Interrupted from None
+        except OutputError as error:
+            do = "free some space, or see to it that the folder can be written; then continue with --resume"
+            raise OutputError(error.got, do=do) from error
 
     def _execute(self, found: tuple[Path, State] | None) -> Run:
         recipe = self.run.config.recipe
-
-        def start() -> str:
-            return json.dumps(asdict(found[1] if found else self._begin(recipe)))
-
-        state = State.from_data(json.loads(self.devices.agree(start)))
+        begun = self.devices.agree(lambda: json.dumps(asdict(self._begin(recipe, found))))
+        state = State.from_data(json.loads(begun))
         fitting = Fitting(
             self.model, recipe, self.train, self.validation, self.reporter, state.peak_rate, self.settings.save_every,
             self.devices,
         )  # fmt: skip
-        if found:
+        if found and state.started:
             load_checkpoint(found[0], self.model, fitting.optimizer.state)
-        elif self.devices.leads:
-            if state.head_accuracy is not None:
-                self._keep(state)
-            self._save(fitting, state)
-        state = fitting.run(state, self._keep, lambda reached: self._save(fitting, reached))
+        state = fitting.run(state, self._keep, lambda reached: self._save(reached, fitting.optimizer.state))
         if self.devices.leads:
             self._finish(state)
         # The others stay until the leading machine is done, so that it does not take them for lost.
         self.devices.agree(lambda: "done")
         return self.run
 
-    def _begin(self, recipe: Recipe) -> State:
-        """What comes before the epochs of the whole network."""
-        head_accuracy = peak_rate = None
-        if not recipe.from_scratch and recipe.head_epochs:
-            head_accuracy = fit_head(self.model, self.train, self.validation, recipe, self.reporter)
-            self.reporter.say(f"head on the frozen backbone: validation accuracy {head_accuracy:.1%}")
-        if recipe.learning_rate == AUTO:
-            from edgewise.train.range_test import find_rate
+    def _begin(self, recipe: Recipe, found: tuple[Path, State] | None) -> State:
+        """What comes before the epochs of the whole network, as far as it is not done yet."""
+        path, state = found or (None, State())
+        if path is None:
+            self._save(state)
+        else:
+            self._publish(state)
+            if state.started:
+                return state
+            load_weights(self.model, path / WEIGHTS)
+        if state.head_accuracy is None and not recipe.from_scratch and recipe.head_epochs:
+            accuracy = fit_head(self.model, self.train, self.validation, recipe, self.reporter)
+            state = replace(state, head_accuracy=accuracy)
+            self._keep(state)
+            self._save(state)
+            self.reporter.say(f"head on the frozen backbone: validation accuracy {accuracy:.1%}")
+        if state.peak_rate is None and recipe.learning_rate == AUTO:
+            state = replace(state, peak_rate=self._find_rate(recipe))
+            self._save(state)
+            self.reporter.say(f"learning rate: {state.peak_rate:.2g} (see {self.run.path / RATES})")
+        return state
 
-            tested = find_rate(self.model, recipe, self.train, self.reporter)
-            tested.save(self.run.path / RATES)
-            peak_rate = tested.best
-            self.reporter.say(f"learning rate: {peak_rate:.2g} (see {self.run.path / RATES})")
-        return State(head_accuracy=head_accuracy, peak_rate=peak_rate)
+    def _find_rate(self, recipe: Recipe) -> float:
+        from edgewise.train.range_test import find_rate
+
+        tested = find_rate(self.model, recipe, self.train, self.reporter)
+        tested.save(self.run.path / RATES)
+        return tested.best
 
     def _keep(self, state: State) -> None:
         """Called while the network has the weights that ``state`` was validated with."""
         if self.devices.leads and state.best_epoch == state.epoch:
-            save_weights(self.model, self.run.weights_path)
+            save_weights(self.model, self._candidate(state.epoch))
 
-    def _save(self, fitting: Fitting, state: State) -> None:
+    def _candidate(self, epoch: int) -> Path:
+        """Where the weights of an epoch wait until its checkpoint is there."""
+        return self.checkpoints / f"best-{epoch:05d}.h5"
+
+    def _save(self, state: State, variables: Sequence[Any] = ()) -> None:
         if not self.devices.leads:
             return
-        save_checkpoint(self.checkpoints, self.model, fitting.optimizer.state, state)
+        save_checkpoint(self.checkpoints, self.model, variables, state)
+        self._publish(state)
+
+    def _publish(self, state: State) -> None:
+        """Bring history and best weights to a state that is saved.
+
+        In this order: the weights of an epoch whose checkpoint was lost with a killed process would not be those of
+        any epoch in the history, where repeating it gives other ones.
+        """
         write_text(self.run.path / HISTORY, _csv([asdict(epoch) for epoch in state.history]))
+        best = self._candidate(state.best_epoch)
+        try:
+            if best.is_file():
+                best.replace(self.run.weights_path)
+            for lost in self.checkpoints.glob(self._candidate(0).name.replace("00000", "*")):
+                lost.unlink()
+        except OSError as error:
+            raise OutputError(f"cannot write {self.run.weights_path}: {error.strerror}") from error
 
     def _finish(self, state: State) -> None:
         """Measure the best weights on photos they have not seen, and fill the run folder."""
