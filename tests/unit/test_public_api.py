@@ -42,7 +42,7 @@ def test_all_is_what_is_public(name: str) -> None:
 
 
 def test_the_names_that_users_build_on() -> None:
-    assert set(runtime.__all__) == {"UNKNOWN", "Classifier", "Prediction", "Score"}
+    assert set(runtime.__all__) == {"UNKNOWN", "Classifier", "Prediction", "Row", "Score"}
     assert {"EdgewiseError", "ModelError", "PhotoError", "Manifest", "InputSpec"} <= set(spec.__all__)
 
 
