@@ -74,7 +74,7 @@ def _layout(layout: str | None, json_lines: bool, out: Path | None) -> Layout:
 
 
 def _rules(every: int | None, without: tuple[Path, ...], *, null: bool, url: bool, private: bool) -> Rules:
-    from edgewise.runtime.download import Limits
+    from edgewise.runtime.limits import Limits
     from edgewise.runtime.sources import Rules
 
     if private and not url:

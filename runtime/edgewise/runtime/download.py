@@ -14,27 +14,16 @@ import socket
 import ssl
 import threading
 import time
-from dataclasses import dataclass
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from edgewise.runtime.camera import mask
-from edgewise.runtime.images import MAX_BYTES
+from edgewise.runtime.limits import Limits
 from edgewise.spec import PhotoError
 
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _EXPECTED = "a photo at an http:// or https:// URL"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a download may take."""
-
-    seconds: float = 30.0  # in all, redirects included
-    size: int = MAX_BYTES  # bytes
-    redirects: int = 5
-    private: bool = False  # addresses of the own machine and network are allowed
 
 
 class _Refused(Exception):  # noqa: N818 - said in words, never seen outside

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.runtime.camera import mask, pace, video
-from edgewise.runtime.download import Limits, download
 from edgewise.runtime.images import Picture, read
+from edgewise.runtime.limits import Limits
 from edgewise.spec import EdgewiseError, InputError, SourceError
 from edgewise.spec.files import path_text
 
@@ -64,6 +64,8 @@ class Web:
         """See `Item.content`."""
         if self.limits is None:
             raise InputError(f"{self.name} is a URL", "files", "allow URLs with --allow-url")
+        from edgewise.runtime.download import download  # brings HTTP and TLS, which files do not need
+
         return download(self.url, self.limits)
 
 

@@ -18,9 +18,9 @@ from typing import BinaryIO, Generic, TypeAlias, TypeVar
 
 from edgewise.runtime.ahead import Ahead
 from edgewise.runtime.backends import usable_cores
-from edgewise.runtime.download import Limits
 from edgewise.runtime.folders import PHOTO_SUFFIXES
 from edgewise.runtime.items import VIDEO_SUFFIXES, Broken, Item, Photo, Video, Web
+from edgewise.runtime.limits import Limits
 from edgewise.runtime.listing import LIST_SUFFIXES, lines
 from edgewise.spec import InputError, PhotoError
 from edgewise.spec.files import path_text

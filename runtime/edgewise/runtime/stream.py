@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from edgewise.runtime.ahead import Ahead
 from edgewise.runtime.classifier import Classifier
-from edgewise.runtime.download import Limits
 from edgewise.runtime.images import Picture
 from edgewise.runtime.items import Given, Item
+from edgewise.runtime.limits import Limits
 from edgewise.runtime.rows import Row
 from edgewise.runtime.sources import Rules, find, reading_threads
 from edgewise.spec import EdgewiseError, InputError
