@@ -61,13 +61,13 @@ def endless(path: Path) -> Path:
 
 
 def greedy(path: Path) -> Path:
-    """A few hundred bytes that ask for two terabytes."""
+    """A few hundred bytes that ask for eight gigabytes, which many a machine has."""
     return network(
         path,
         helper.make_node("ConstantOfShape", ["size"], ["much"]),
         helper.make_node("ReduceMean", ["much"], ["mean"], keepdims=0),
         helper.make_node("Add", ["means", "mean"], ["y"]),
-        constants=[helper.make_tensor("size", TensorProto.INT64, [2], [1 << 20, 1 << 19])],
+        constants=[helper.make_tensor("size", TensorProto.INT64, [2], [1 << 15, 1 << 16])],
     )
 
 
@@ -96,10 +96,9 @@ def test_a_file_that_takes_for_ever_is_an_error(tmp_path: Path, labels: Path, mo
     assert refused(path, labels).got == f"{path} was tried out, and took more than 2 seconds"
 
 
-def test_a_file_that_asks_for_terabytes_is_an_error(tmp_path: Path, labels: Path) -> None:
-    error = refused(greedy(tmp_path / "m.onnx"), labels)
-    assert str(tmp_path / "m.onnx") in error.got
-    assert error.do
+def test_a_file_that_asks_for_more_memory_than_it_is_given_is_an_error(tmp_path: Path, labels: Path) -> None:
+    path = greedy(tmp_path / "m.onnx")
+    assert refused(path, labels).got.startswith(f"ONNX Runtime cannot run {path}: ")
 
 
 def test_the_child_tells_what_it_found_in_the_words_of_the_user(
