@@ -66,7 +66,8 @@ class Shelf:
             with tempfile.TemporaryDirectory(prefix=DRAFT, dir=self.path) as folder, _locked(Path(folder)):
                 yield Path(folder, name)
         except OSError as error:
-            raise self._not_writable(error.strerror or str(error)) from error
+            do = "free some space or choose another place with --out"
+            raise self._not_writable(error.strerror or str(error), do) from error
 
     def place(self, row: dict[str, Any], content: bytes) -> None:
         """Write a file under its name, ``row["file"]``, and list it; one that was rejected before goes away.
@@ -117,8 +118,8 @@ class Shelf:
         with _locked(self.path):
             yield
 
-    def _not_writable(self, reason: str) -> OutputError:
-        return OutputError(f"cannot write into {self.path}: {reason}", do="choose another place with --out")
+    def _not_writable(self, reason: str, do: str = "choose another place with --out") -> OutputError:
+        return OutputError(f"cannot write into {self.path}: {reason}", do=do)
 
     def _clear(self, names: Sequence[str]) -> None:
         """Remove what a killed export has left behind."""
