@@ -151,8 +151,7 @@ class Grabber(FrameSlot):
                 elif event.picture is not None and self._hand_on(event.picture, event, event.number - numbered):
                     numbered = event.number + 1
                     reader.acknowledge()
-                # The first event says that the process started: then comes opening, which has a limit of its own.
-                limit = self._patience + (OPEN_SECONDS if limit == _START_SECONDS else 0)
+                limit = self._patience + (OPEN_SECONDS if event.started else 0)
                 heard = time.monotonic()
 
     def _hand_on(self, picture: BgrPicture, event: Event, missed: int) -> bool:

@@ -29,6 +29,7 @@ _KILLED_SECONDS = 2.0
 class Event:
     """One message: the process started, the source was opened, a frame, or the end."""
 
+    started: bool = False
     opened: Pace | None = None
     picture: BgrPicture | None = None
     number: int = 0  # of the frame since the process started, from 0; numbers that are left out were dropped
@@ -122,7 +123,7 @@ class ReaderProcess:
 
     def _event(self, message: dict[str, Any]) -> Event:
         if "started" in message:
-            return Event()
+            return Event(started=True)
         if "opened" in message:
             return Event(opened=Pace(**message["opened"]))
         if "end" in message:
