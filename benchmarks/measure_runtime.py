@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def middle(taken: Sequence[Took]) -> Took:
 
 def enlarge(photo: Path, folder: Path) -> Path:
     """A photo at 12 megapixels, as JPEG of quality 90 with halved colours, as phones write them."""
-    picture = cv2.imdecode(np.frombuffer(photo.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    picture: Any = cv2.imdecode(np.frombuffer(photo.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
     size = (LONG, SHORT) if picture.shape[1] >= picture.shape[0] else (SHORT, LONG)
     path = folder / f"{len(list(folder.iterdir())):04d}.jpg"
     if not cv2.imwrite(
@@ -105,11 +106,12 @@ def decoding(photos: Sequence[Path], model: Path, folder: Path) -> list[str]:
         path = enlarge(photo, folder)
 
         def ordinary(path: Path = path) -> Picture:
-            return np.ascontiguousarray(cv2.resize(cv2.imread(str(path)), (width, height))[..., ::-1])
+            stored: Any = cv2.imread(str(path))
+            return np.ascontiguousarray(cv2.resize(stored, (width, height))[..., ::-1], np.uint8)
 
         reduced = prepare(path, height, width)
         plain.append(here(ordinary))
-        ours.append(here(lambda path=path: prepare(path, height, width)))
+        ours.append(here(partial(prepare, path, height, width)))
         whole = fit(decode(path.read_bytes(), path.name), height, width)
         first, *others = (int(classifier.probabilities(p[None])[0].argmax()) for p in (reduced, whole, ordinary()))
         for name, other in zip(same, others, strict=True):
@@ -156,10 +158,10 @@ class Held:
 
     def __init__(self, code: str, words: Sequence[str], environment: dict[str, str]) -> None:
         self.peak = 0.0
-        self.process: Any = subprocess.Popen(
-            [sys.executable, "-c", code, *words], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-c", code, *words]
+        started: Any = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
+        self.process = started
         self._ready = False
         watcher = threading.Thread(target=self._watch)
         watcher.start()
