@@ -110,7 +110,7 @@ def test_the_child_tells_what_it_found_in_the_words_of_the_user(
 
 def test_the_child_answers_with_json_and_nothing_else() -> None:
     outcome = run_module(
-        "edgewise.runtime.trial", [json.dumps({"kind": "litert", "settings": {"threads": 1}})], b"", 30
+        "edgewise.runtime.trial", [json.dumps({"kind": "litert", "settings": {"threads": 1}})], b"", 300
     )
     assert (outcome.code, outcome.signal, outcome.timed_out) == (1, "", False)  # the task is not complete
     assert outcome.output == b""

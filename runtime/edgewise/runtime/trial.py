@@ -27,7 +27,10 @@ from edgewise.spec.child import limit_myself, run_module
 from edgewise.spec.opening import Opening
 
 SECONDS = 60
-"""How long loading a file and answering for three pictures may take."""
+"""How long each thread may compute to load a file and answer for three pictures."""
+
+_MOST_WAITING = 5
+"""So many times as long may pass by the clock, where other work holds the machine up."""
 
 MEMORY = 6 << 30
 """Bytes of address space, beside what grows with the file and the threads: most of it is never touched."""
@@ -57,9 +60,9 @@ def try_out(file: CheckedFile, choice: Choice, opening: Opening) -> None:
         "settings": asdict(choice.settings),
         "opening": {name: value for name, value in asdict(opening).items() if name != "labels"},
         "labels": os.fspath(opening.labels) if opening.labels else None,
-        "seconds": SECONDS,
+        "seconds": SECONDS * choice.settings.threads,
     }
-    outcome = run_module(__name__, [json.dumps(task)], file.content, SECONDS)
+    outcome = run_module(__name__, [json.dumps(task)], file.content, SECONDS * _MOST_WAITING)
     if outcome.timed_out or outcome.signal == "SIGXCPU":
         raise ModelError(f"{file.path} was tried out, and took more than {SECONDS} seconds", _SOUND, _AGAIN)
     if outcome.signal:
@@ -89,7 +92,7 @@ def _try(task: dict[str, Any], content: bytes) -> None:
     """What the child does."""
     kind, settings = kind_called(task["kind"]), Settings(**task["settings"])
     if settings.provider == CPU:  # drivers of other devices reserve more address space than there is memory
-        limit_myself(MEMORY + _PER_BYTE * len(content) + _PER_THREAD * settings.threads, task["seconds"] * 2)
+        limit_myself(MEMORY + _PER_BYTE * len(content) + _PER_THREAD * settings.threads, task["seconds"])
     form = Format(task["format"])
     file = CheckedFile(Path(task["path"]), form, None, content, "", has_digest=False)
     opening = Opening(**task["opening"])
