@@ -114,11 +114,11 @@ def test_ctrl_c_in_the_middle_leaves_only_what_fits(
     out = shutil.copytree(small_release, tmp_path / "out")
     judged: list[str] = []
 
-    def interrupted(*arguments: Any) -> Verdict:
+    def interrupted(*arguments: Any, **more: Any) -> Verdict:
         judged.append(arguments[-1])
         if len(judged) == 2:
             raise KeyboardInterrupt
-        return judge(*arguments)
+        return judge(*arguments, **more)
 
     judge = release.judge
     converted.setattr(release, "judge", interrupted)

@@ -165,7 +165,9 @@ def test_the_ladder_goes_on_until_a_file_passes_and_says_what_it_tried(
     converted.setattr(
         release,
         "judge",
-        lambda backends, held, scheme, _, *rest: _strict(monkey_judge(backends, held, scheme, 100, *rest)),
+        lambda backends, held, scheme, _, *rest, **more: _strict(
+            monkey_judge(backends, held, scheme, 100, *rest, **more)
+        ),
     )
     assert edgewise("export", "onnx", small_run, "--out", tmp_path, "--quantize", "int8") == 0
     (row,) = index(tmp_path)
@@ -196,7 +198,9 @@ def test_what_took_the_place_of_another_file_is_not_made_again(
     converted.setattr(ladder, "FLOAT_SHARES", ())
     converted.setattr("edgewise.export.calibration.METHODS", {"min-max": min_max})
     converted.setattr(
-        release, "judge", lambda backends, held, scheme, _, *rest: _strict(judge(backends, held, scheme, 100, *rest))
+        release,
+        "judge",
+        lambda backends, held, scheme, _, *rest, **more: _strict(judge(backends, held, scheme, 100, *rest, **more)),
     )
     words = ("export", "onnx", small_run, "--out", tmp_path, "--quantize", "int8")
     assert edgewise(*words) == 0

@@ -192,6 +192,17 @@ def test_every_photo_goes_through_the_file_in_batches() -> None:
     assert verdict.parity.max_difference == 0
 
 
+def test_a_pruned_network_may_answer_otherwise_in_floats_too() -> None:
+    answers = [number % CLASSES for number in range(100)]
+    photos = held_out(answers, answers)
+    changed = np.roll(photos.reference, 1, axis=1)
+    changed[3:] = photos.reference[3:]
+    assert compare(changed, photos, Scheme.FP32, 5).refusal is not None
+    assert compare(changed, photos, Scheme.FP32, 5, compressed=True).refusal is None
+    refusal = compare(changed, photos, Scheme.FP32, 2, compressed=True).refusal
+    assert refusal == "its top-1 is 3.00 points below the network's; at most 2 (--max-drop)"
+
+
 def test_backends_share_the_photos_and_every_answer_stays_with_its_photo() -> None:
     answers = [number % CLASSES for number in range(7 * BATCH + 3)]
     photos = held_out(answers, answers)

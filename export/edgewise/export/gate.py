@@ -78,8 +78,9 @@ class Verdict:
 
 
 def judge(
-    backends: Sequence[Backend], held_out: HeldOut, scheme: Scheme, max_drop: float, reporter: Reporter, name: str
-) -> Verdict:
+    backends: Sequence[Backend], held_out: HeldOut, scheme: Scheme, max_drop: float, reporter: Reporter, name: str,
+    *, compressed: bool = False,
+) -> Verdict:  # fmt: skip
     """Run a file on the held-out photos and compare it with its network.
 
     Args:
@@ -90,10 +91,11 @@ def judge(
         max_drop: percentage points, >= 0.
         reporter: is told about the progress.
         name: of the file, for the progress.
+        compressed: the file is of a pruned or clustered network: in floats too it may lose ``max_drop`` points.
     """
     with reporter.task(f"proving {name}", len(held_out.pixels.images)) as step:
         probabilities = answers_of(backends, held_out.pixels.images, step)
-    return compare(probabilities, held_out, scheme, max_drop)
+    return compare(probabilities, held_out, scheme, max_drop, compressed=compressed)
 
 
 def answers_of(
@@ -108,7 +110,9 @@ def answers_of(
     return np.concatenate(results)
 
 
-def compare(probabilities: NDArray[np.float32], held_out: HeldOut, scheme: Scheme, max_drop: float) -> Verdict:
+def compare(
+    probabilities: NDArray[np.float32], held_out: HeldOut, scheme: Scheme, max_drop: float, *, compressed: bool = False
+) -> Verdict:
     """Compare a file's probabilities ``(n, classes)`` with the network's; see `judge`."""
     truth, reference = held_out.pixels.labels, held_out.reference
     answers, expected = probabilities.argmax(axis=1), reference.argmax(axis=1)
@@ -127,7 +131,7 @@ def compare(probabilities: NDArray[np.float32], held_out: HeldOut, scheme: Schem
     return Verdict(
         accuracy=Accuracy(top1=right.share, photos=len(truth), split=held_out.split),
         parity=parity,
-        refusal=_refusal(probabilities, same, drop, scheme, max_drop),
+        refusal=_refusal(probabilities, same, drop, max_drop, exact=scheme in FLOAT_SCHEMES and not compressed),
         accuracy_interval=(right.low, right.high),
         drop_interval=paired_interval(expected == truth, answers == truth),
         worst=tuple(
@@ -161,11 +165,11 @@ def paired_interval(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> tupl
 
 
 def _refusal(
-    probabilities: NDArray[np.float32], same: float, drop: float, scheme: Scheme, max_drop: float
+    probabilities: NDArray[np.float32], same: float, drop: float, max_drop: float, *, exact: bool
 ) -> str | None:
     if not np.isfinite(probabilities).all():
         return "some of its probabilities are not numbers"
-    if scheme in FLOAT_SCHEMES:
+    if exact:
         if same < MIN_AGREEMENT:
             return f"it agrees with the network on {same:.2%} of the photos; at least {MIN_AGREEMENT:.1%}"
         return None

@@ -217,8 +217,9 @@ class _Exporter:
             model, (count, threads) = read_model(draft), shared(self.request.threads)
             backends = [open_backend(model, threads=threads) for _ in range(count)]
             verdict = judge(
-                backends, self.preparation.held_out, attempt.scheme, self.request.max_drop, self.reporter, name
-            )
+                backends, self.preparation.held_out, attempt.scheme, self.request.max_drop, self.reporter, name,
+                compressed=variant.compression is not None,
+            )  # fmt: skip
             threshold = self._threshold(backends, verdict)
         manifest = replace(manifest, accuracy=verdict.accuracy, parity=verdict.parity, unknown_threshold=threshold)
         return manifest, verdict
