@@ -14,7 +14,7 @@ import pytest
 from edgewise.runtime import Classifier, copies, few
 from edgewise.runtime.copies import private_copy
 from edgewise.runtime.engines.litert import LiteRtEngine
-from edgewise.runtime.engines.packed import PackedEngine
+from edgewise.runtime.engines.packed import PackedEngine, pack
 from edgewise.runtime.few import open_few
 from edgewise.spec import BackendError, ModelError
 from edgewise.spec.files import sha256
@@ -165,3 +165,16 @@ def test_a_picture_of_another_size_is_refused_as_elsewhere(kept: Path) -> None:
     assert isinstance(engine_of(opened), PackedEngine)
     pictures = np.zeros((3, 32, 32, 3), np.uint8)
     assert np.array_equal(opened.probabilities(pictures), few.Classifier.open(TINY).probabilities(pictures))
+
+
+def test_a_file_that_kills_the_loader_kills_a_child_and_is_opened_as_usual(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = kept.parent.parent / "bad.tflite"
+    bad.parent.mkdir()
+    bad.write_bytes(CONTENT[:100])
+    with pytest.raises(RuntimeError, match=r"packing .*bad.tflite ended with (SIG|1)"):
+        pack(bad, bad.with_suffix(".packed"), 1)
+    monkeypatch.setattr(few, "pack", lambda *_: pack(bad, bad.with_suffix(".packed"), 1))
+    assert isinstance(engine_of(open_few(TINY, Opening())), LiteRtEngine)
+    assert next(kept.glob("*.sha256")).read_text() == "refused"

@@ -20,7 +20,7 @@ from edgewise.runtime.copies import private_copy, private_folder
 from edgewise.runtime.engines import litert, onnxruntime
 from edgewise.runtime.engines.base import Engine, Kind, Network
 from edgewise.runtime.engines.kept import open_kept, processor
-from edgewise.runtime.engines.packed import PackedEngine
+from edgewise.runtime.engines.packed import PackedEngine, pack
 from edgewise.runtime.modelfile import ModelFile, own_file, read_file
 from edgewise.spec import Format
 from edgewise.spec.opening import Opening
@@ -69,7 +69,10 @@ def _find(path: Path) -> tuple[ModelFile | None, Path | None]:
 
 def _load(model: ModelFile, folder: Path, choice: Choice, kept: Path) -> Engine:
     if choice.kind is litert.KIND:
-        return PackedEngine(folder / f"model{model.path.suffix}", kept, choice.settings.threads)
+        copy, threads = folder / f"model{model.path.suffix}", choice.settings.threads
+        if not kept.exists():
+            pack(copy, kept, threads)
+        return PackedEngine(copy, kept, threads)
     known = Network(str(model.path), model.format, b"", model.manifest.scheme)
     return onnxruntime.OnnxRuntimeEngine(known if kept.exists() else _network(model.path), choice.settings, kept)
 

@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 
 from edgewise.runtime.engines.base import TensorInfo, not_runnable
 from edgewise.runtime.engines.kept import sizes
+from edgewise.spec.child import run_module
 from edgewise.spec.quiet import quiet_stderr
+
+_PACKING_SECONDS = 120.0
 
 
 class PackedEngine:
@@ -69,6 +72,19 @@ class PackedEngine:
         return np.array(result).reshape(shape)
 
 
+def pack(copy: Path, weights: Path, threads: int) -> None:
+    """Have a child process load a model and write its packed weights.
+
+    This loader dies of many files that LiteRT's interpreter merely refuses, so no file meets it in this process first.
+
+    Raises:
+        RuntimeError: it died, or failed.
+    """
+    done = run_module(__name__, [str(copy), str(weights), str(threads)], b"", _PACKING_SECONDS)
+    if done.code != 0:
+        raise RuntimeError(f"packing {copy} ended with {done.signal or done.code}")
+
+
 @cache
 def _environment(folder: str) -> Any:
     """Stays until the process ends, because LiteRT tells on standard error when one is given up.
@@ -95,3 +111,7 @@ def _infos(details: dict[str, dict[str, Any]]) -> tuple[TensorInfo, ...]:
         TensorInfo(entry["name"], tuple(int(size) for size in entry["shape"]), np.dtype(entry["dtype"]).name)
         for entry in details.values()
     )
+
+
+if __name__ == "__main__":
+    PackedEngine(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
