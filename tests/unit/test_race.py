@@ -21,14 +21,14 @@ def test_the_fastest_wins_though_every_third_measurement_is_disturbed() -> None:
 
 def test_the_slow_are_left_out_early_and_the_close_are_measured_to_the_end() -> None:
     counts: Counter[str] = Counter()
-    speeds = {"a": 1.0, "b": 1.01, "c": 1.4, "d": 3.0}
+    speeds = {"a": 1.0, "b": 1.01, "c": 1.7, "d": 3.0}
 
     def measure(name: str) -> float:
         counts[name] += 1
         return speeds[name]
 
     race("abcd", measure, lambda: True)
-    assert counts == {"a": MOST_ROUNDS, "b": MOST_ROUNDS, "c": 6, "d": 3}
+    assert counts == {"a": MOST_ROUNDS, "b": MOST_ROUNDS, "c": 8, "d": 4}
 
 
 def test_everyone_is_measured_once_even_without_time() -> None:

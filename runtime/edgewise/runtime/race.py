@@ -1,9 +1,8 @@
 """Finding the fastest of several, when every measurement is disturbed by whatever else the machine does.
 
 All are measured in turn, round after round, so that a busy second strikes all of them; and because other work only
-ever adds time, what counts is the lower quartile, not the mean. After some rounds those that
-are clearly slower are left out, and the time goes to those that are close together (successive halving: Karnin, Koren
-and Somekh, ICML 2013).
+ever adds time, what counts is the lower quartile, not the mean. After some rounds those that are clearly slower are left out, and
+the time goes to those that are close together (successive halving: Karnin, Koren and Somekh, ICML 2013).
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import TypeVar
 
 Runner = TypeVar("Runner")
 
-SLACK = {3: 1.5, 6: 1.25, 12: 1.12, 24: 1.06}
+SLACK = {4: 2.5, 8: 1.6, 16: 1.25, 32: 1.1}
 """After so many rounds, who is at most so many times as slow as the fastest stays."""
 
 MOST_ROUNDS = 48
