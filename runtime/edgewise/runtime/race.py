@@ -1,8 +1,8 @@
 """Finding the fastest of several, when every measurement is disturbed by whatever else the machine does.
 
 All are measured in turn, round after round, so that a busy second strikes all of them; and because other work only
-ever adds time, what counts is the lower quartile, not the mean. After some rounds those that are clearly slower are left out, and
-the time goes to those that are close together (successive halving: Karnin, Koren and Somekh, ICML 2013).
+ever adds time, what counts is the lower quartile, not the mean. After some rounds those that are clearly slower are
+left out, and the time goes to those that are close together (successive halving: Karnin, Koren and Somekh, ICML 2013).
 """
 
 from __future__ import annotations
