@@ -19,7 +19,10 @@ def test_a_time_survives_the_way_through_a_jpeg(seconds: float) -> None:
     assert read_stamp(np.asarray(decoded, np.uint8)) == pytest.approx(seconds, abs=0.0006)
 
 
-def test_a_plain_capture_reads_frames_whose_times_grow_until_the_connection_ends() -> None:
+def test_a_plain_capture_reads_frames_whose_times_grow_until_the_connection_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", raising=False)  # what was opened before allows other protocols
     before = time.monotonic()
     with serving(Program(fps=100, frames=12)) as address:
         capture, stamps = cv2.VideoCapture(address, cv2.CAP_FFMPEG), []

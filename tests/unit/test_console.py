@@ -156,7 +156,7 @@ def test_ctrl_c_anywhere_gives_130(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     def work() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "app", app)
+    monkeypatch.setattr(module, "make_app", lambda *_: app)
     monkeypatch.setattr(sys, "argv", ["edgewise"])
     with pytest.raises(SystemExit) as stopped:
         module.main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -176,3 +177,12 @@ def test_many_pictures_are_answered_in_order(name: str, backend: str | None) -> 
 def test_as_many_copies_as_cores_and_threads_no_more() -> None:
     with open_bulk(DATA / "tiny.onnx", Opening()) as bulk:
         assert bulk.streams == usable_cores()
+
+
+def test_onnx_runtime_collects_nothing(tmp_path: Path) -> None:
+    """It keeps an account of its use in the home folder, if it is let."""
+    script = f"from edgewise.runtime import Classifier; Classifier.open({str(DATA / 'tiny.onnx')!r})"
+    home = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    home.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", script], env=home, check=True)
+    assert list(tmp_path.rglob("*")) == []

@@ -15,7 +15,9 @@ from edgewise.export.quantization import Numerics, Range
 from edgewise.export.sharing import each_in_turn, shared
 from edgewise.spec import ExtraMissingError
 from edgewise.spec.progress import Reporter, Silent
+from edgewise.spec.quiet import refuse_telemetry
 
+refuse_telemetry()
 try:
     from onnxruntime import InferenceSession, SessionOptions
 except ModuleNotFoundError as error:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @opens_model
-@grouped("origin", "reading", "output", "page")
+@grouped(origin=Origin, reading=Reading, output=Output, page=Page)
 def live(models: Models, *, origin: Origin, reading: Reading, output: Output, page: Page, opening: Opening) -> None:
     """Say what a camera or a video shows, as it runs.
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import re
 import shlex
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand
+
+from edgewise.cli.grouping import Command, in_place_of, options_of
 
 SOURCE, ANSWERS, OUTPUT, PAGE = "Source", "Answers", "Output", "Page in a browser"
 """Panels of the help."""
@@ -212,36 +212,12 @@ def pairs(on_label: list[str] | None) -> list[tuple[str, str]]:
     return [(label, command) for label, command in map(shlex.split, on_label or [])]
 
 
-def grouped(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option per field of its parameters ``names``, which are dataclasses, in their place."""
+def grouped(**groups: type) -> Callable[[Command], Command]:
+    """Give a command one option per field of each of its parameters ``groups``, which are dataclasses."""
 
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        signature = inspect.signature(command, eval_str=True)
-        groups = {name: signature.parameters[name].annotation for name in names}
-        kept = [parameter for name, parameter in signature.parameters.items() if name not in names]
-        options = [option for group in groups.values() for option in _options(group)]
-        last = [parameter for parameter in kept if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
-        first = [parameter for parameter in kept if parameter not in last]
-
-        @functools.wraps(command)
-        def wrapped(*args: Any, **values: Any) -> None:
-            made = {
-                name: group(**{field.name: values.pop(field.name) for field in fields(group)})
-                for name, group in groups.items()
-            }
-            command(*args, **values, **made)
-
-        wrapped.__signature__ = signature.replace(parameters=[*first, *options, *last])  # type: ignore[attr-defined]
-        return wrapped
+    def decorate(command: Command) -> Command:
+        for name, group in groups.items():
+            command = in_place_of(name, options_of(group), group)(command)
+        return command
 
     return decorate
-
-
-def _options(group: Any) -> list[inspect.Parameter]:
-    hints = get_type_hints(group, include_extras=True)
-    return [
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
-        )
-        for field in fields(group)
-    ]

@@ -1,21 +1,18 @@
 """The options of every command that runs a model file, written once.
 
-A command takes one parameter ``opening``, and `opens_model` lists the fields of `Opening` in its place: Typer reads
-options from a function's signature.
+A command takes one parameter ``opening``, and `opens_model` lists the fields of `Opening` in its place.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from edgewise.cli.grouping import Command, in_place_of
 from edgewise.spec.opening import AUTO, Opening
 
 PANEL = "Running the model"
@@ -98,24 +95,14 @@ def _echo_log() -> None:
         logger.addHandler(_Echo())
 
 
-def opens_model(command: Callable[..., None]) -> Callable[..., None]:
+def opens_model(command: Command) -> Command:
     """Give a command the options of `OPTIONS` in the place of its parameter ``opening``."""
-    signature = inspect.signature(command, eval_str=True)
-    mine = [parameter for name, parameter in signature.parameters.items() if name != "opening"]
     defaults = {field.name: field.default for field in fields(Opening)}
-    options = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=annotation)
-        for name, annotation in OPTIONS.items()
-    ]
-    mine = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in mine]
+    return in_place_of("opening", {name: (OPTIONS[name], defaults[name]) for name in OPTIONS}, _opening)(command)
 
-    @functools.wraps(command)
-    def wrapped(**values: Any) -> None:
-        opening = Opening(**{name: values.pop(name) for name in OPTIONS})
-        if opening.backend == AUTO:
-            _echo_log()
-        command(**values, opening=opening)
 
-    wrapped.__signature__ = signature.replace(parameters=[*mine, *options])  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in (*mine, *options)}
-    return wrapped
+def _opening(**values: Any) -> Opening:
+    opening = Opening(**values)
+    if opening.backend == AUTO:
+        _echo_log()
+    return opening

@@ -1,4 +1,4 @@
-"""Keeping native libraries from talking on standard error."""
+"""Keeping native libraries from talking: on standard error, and about their user."""
 
 from __future__ import annotations
 
@@ -27,3 +27,8 @@ def quiet_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def refuse_telemetry() -> None:
+    """Keep ONNX Runtime from collecting what it is used for in the home folder; before it is imported."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

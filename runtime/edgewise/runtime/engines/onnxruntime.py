@@ -28,6 +28,9 @@ from edgewise.runtime.engines.base import (
     not_runnable,
 )
 from edgewise.spec import BackendError, EdgewiseError, Format, Scheme
+from edgewise.spec.quiet import refuse_telemetry
+
+refuse_telemetry()
 
 NAME, TITLE, MODULE, INSTALL = "onnxruntime", "ONNX Runtime", "onnxruntime", "onnxruntime"
 
