@@ -62,6 +62,16 @@ def test_the_command_says_what_the_library_says(photos: Path) -> None:
     assert row["probability"] == round(expected.probability, 6)
 
 
+def test_what_ran_is_in_the_rows_and_in_the_summary(photos: Path) -> None:
+    refused = predict(MODELS[1], photos, "--json", "--provider", "cuda")
+    assert refused.returncode == 1
+    assert "--provider cuda is not there with ONNX Runtime" in refused.stderr
+    result = predict(MODELS[1], photos, "--json", "--provider", "cuda", "--allow-fallback")
+    ran = {"backend": "onnxruntime", "provider": "cpu", "precision": "fp32"}
+    assert all(row.items() >= ran.items() for row in records(result.stdout))
+    assert "images/s on onnxruntime cpu fp32" in result.stderr
+
+
 def test_a_pattern_that_the_shell_did_not_expand(photos: Path) -> None:
     result = predict(MODELS[0], "**/*.png", "--json", cwd=photos)
     assert [row["path"] for row in records(result.stdout)] == ["a.png", "b.png", "sub/c.png"]

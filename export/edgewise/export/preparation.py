@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgewise.export.calibration import Calibration, calibrate, float_head
 from edgewise.export.compression import Compressed, Compression, compress
@@ -19,7 +21,7 @@ from edgewise.export.reading import read_network
 from edgewise.spec.progress import Reporter
 from edgewise.train.dataset import report_skipped
 from edgewise.train.pixels import Pixels, class_balanced, load_pixels
-from edgewise.train.reference import KerasReference
+from edgewise.train.reference import BATCH, KerasReference
 from edgewise.train.run import METRICS, Run
 from edgewise.train.temperature import TemperatureScaling, read_scaling
 
@@ -81,12 +83,20 @@ class Preparation:
         if self._most is not None and self._most < len(photos):
             photos = class_balanced(photos, self._most, self.run.config.recipe.seed)
         pixels = self._load(photos, "held-out photos")
+        return network, HeldOut(pixels, split, self._answers(reference, pixels))
+
+    def _answers(self, reference: KerasReference, pixels: Pixels) -> NDArray[np.float32]:
+        """In batches of one size, filled up at the end: for another size TensorFlow would trace all layers again."""
+        count = len(pixels.labels)
+        size = math.ceil(count / math.ceil(count / BATCH))
         answers = []
-        with self.reporter.task("the Keras network answers", len(pixels.labels)) as step:
-            for start in range(0, len(pixels.labels), 32):
-                answers.append(reference.run(pixels.images[start : start + 32]))
-                step(len(answers[-1]))
-        return network, HeldOut(pixels, split, np.concatenate(answers))
+        with self.reporter.task("the Keras network answers", count) as step:
+            for start in range(0, count, size):
+                part = pixels.images[start : start + size]
+                filled = np.concatenate([part, np.repeat(part[:1], size - len(part), axis=0)])
+                answers.append(reference.run(filled)[: len(part)])
+                step(len(part))
+        return np.concatenate(answers)
 
     @cached_property
     def network(self) -> Network:

@@ -25,7 +25,7 @@ from edgewise.export.layer_errors import draw, layer_errors
 from edgewise.export.metadata import embed_onnx, embed_tflite
 from edgewise.export.preparation import Preparation
 from edgewise.export.provenance import manifest_of
-from edgewise.export.rows import Row, markdown, new_row, remarked, with_gzip_sizes
+from edgewise.export.rows import Proof, Row, latency, markdown, new_row, remarked, with_gzip_sizes
 from edgewise.export.sharing import shared
 from edgewise.export.shelf import Shelf
 from edgewise.export.variants import Variant
@@ -194,7 +194,8 @@ class _Exporter:
                     stage = "writing"
                     content = convert(attempt.network, attempt.numerics, variant.format)
                     stage = "proving"
-                    manifest, verdict = self._prove(name, content, variant, attempt)
+                    proof = self._prove(name, content, variant, attempt)
+                    verdict = proof.verdict
                     tried.append(_tried(attempt, verdict, time.monotonic() - started))
                     self.reporter.say(f"{name}: {verdict.line()}, after {tried[-1]['seconds']:.0f} s")
                     if verdict.refusal is None:
@@ -203,13 +204,13 @@ class _Exporter:
                     self._report_layers(name, attempt)
                     stage = "preparing"
                 stage = "measuring"
-                return self._place(variant, attempt, content, manifest, verdict, tried, time.monotonic() - begin)
+                return self._place(variant, attempt, content, proof, tried, time.monotonic() - begin)
         except OutputError:
             raise
         except Exception as error:  # noqa: BLE001 - the tools raise what they like; the other files are still made
             return self._failed(name, stage, error)
 
-    def _prove(self, name: str, content: bytes, variant: Variant, attempt: Attempt) -> tuple[Manifest, Verdict]:
+    def _prove(self, name: str, content: bytes, variant: Variant, attempt: Attempt) -> Proof:
         made = self._name(replace(variant, scheme=attempt.scheme))
         manifest = manifest_of(self.preparation, attempt, made.rpartition(".")[0], variant.compression)
         with self.shelf.draft(name) as draft:
@@ -221,8 +222,9 @@ class _Exporter:
                 compressed=variant.compression is not None,
             )  # fmt: skip
             threshold = self._threshold(backends, verdict)
+            known_ms = {threads: latency(backends[0], self.preparation.held_out.pixels.images[0])}
         manifest = replace(manifest, accuracy=verdict.accuracy, parity=verdict.parity, unknown_threshold=threshold)
-        return manifest, verdict
+        return Proof(manifest, verdict, known_ms)
 
     def _threshold(self, backends: Sequence[Backend], verdict: Verdict) -> float | None:
         """Below which an answer is "unknown", for the probabilities of this very file."""
@@ -233,11 +235,11 @@ class _Exporter:
         return threshold_keeping(answers_of(backends, pixels.images), pixels.labels, scaling.kept_share)
 
     def _place(
-        self, variant: Variant, attempt: Attempt, content: bytes, manifest: Manifest, verdict: Verdict,
-        tried: list[dict[str, Any]], seconds: float,
+        self, variant: Variant, attempt: Attempt, content: bytes, proof: Proof, tried: list[dict[str, Any]],
+        seconds: float,
     ) -> Row | Refused:  # fmt: skip
-        made = replace(variant, scheme=attempt.scheme)
-        content = EMBED[variant.format](content, manifest)
+        made, verdict = replace(variant, scheme=attempt.scheme), proof.verdict
+        content = EMBED[variant.format](content, proof.manifest)
         if verdict.refusal is not None:
             return Refused(str(self.shelf.reject(self._name(variant), content)), verdict.refusal, unfaithful=True)
         old = self._listed().get(self._name(made))
@@ -247,7 +249,7 @@ class _Exporter:
         with self.shelf.draft(self._name(made)) as draft:
             draft.write_bytes(content)
             row = new_row(
-                made, read_model(draft), verdict, self.preparation.held_out.pixels.images[0], self.threads,
+                made, read_model(draft), proof, self.preparation.held_out.pixels.images[0], self.threads,
                 made_from=self._made_from(made), stands_for=[self._made_from(variant)] if made != variant else [],
                 numerics=attempt.description, float_steps=sorted(attempt.numerics.floats), attempts=tried,
                 seconds=seconds,

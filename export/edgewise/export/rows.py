@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from edgewise.benchmarks.latency import MonotonicClock, measure, warm_up
 from edgewise.export.gate import Verdict
 from edgewise.export.variants import Variant, describe
-from edgewise.runtime.backends import open_backend, usable_cores
+from edgewise.runtime.backends import Backend, open_backend, usable_cores
 from edgewise.runtime.modelfile import ModelFile
-from edgewise.spec import Scheme
+from edgewise.spec import Manifest, Scheme
 
 MEASURED_NS = 600_000_000
 """How long a file's latency is measured for each number of threads, warm-up aside."""
@@ -99,20 +99,29 @@ class Row:
         return tuple(texts[column] for column in columns)
 
 
+@dataclass(frozen=True)
+class Proof:
+    """What the gate found out about a file."""
+
+    manifest: Manifest  # with it
+    verdict: Verdict
+    known_ms: Mapping[int, float]  # median latency of one photo by the number of threads
+
+
 def new_row(
-    variant: Variant, model: ModelFile, verdict: Verdict, photo: NDArray[np.uint8], threads: int, **facts: Any
+    variant: Variant, model: ModelFile, proof: Proof, photo: NDArray[np.uint8], threads: int, **facts: Any
 ) -> Row:
     """Measure what there is to measure about a file, and put it together.
 
     Args:
         variant: what it is.
         model: the file.
-        verdict: of the gate.
+        proof: by the gate.
         photo: ``(rows, columns, 3)`` uint8, for the latency.
         threads: as many as there are cores to use.
         facts: further fields of `Row`.
     """
-    labels = model.manifest.labels
+    labels, verdict = model.manifest.labels, proof.verdict
     return Row(
         file=model.path.name,
         format=variant.format.value,
@@ -132,7 +141,10 @@ def new_row(
             {**asdict(each), "answer": labels[each.answer], "expected": labels[each.expected]} for each in verdict.worst
         ],
         unknown_threshold=model.manifest.unknown_threshold,
-        latency_ms={str(count): _latency(model, photo, count) for count in dict.fromkeys((1, threads))},
+        latency_ms={
+            str(count): proof.known_ms.get(count) or latency(open_backend(model, threads=count), photo)
+            for count in dict.fromkeys((1, threads))
+        },
         **facts,
     )
 
@@ -186,9 +198,9 @@ def _speed(row: Row, other: Row) -> str:
     return f"{ratio:.1f} times as fast" if ratio >= FASTER else "not faster"
 
 
-def _latency(model: ModelFile, photo: NDArray[np.uint8], threads: int) -> float:
-    """Median for one photo, ms."""
-    backend, clock, batch = open_backend(model, threads=threads), MonotonicClock(), photo[np.newaxis]
+def latency(backend: Backend, photo: NDArray[np.uint8]) -> float:
+    """Median for one photo ``(rows, columns, 3)``, ms."""
+    clock, batch = MonotonicClock(), photo[np.newaxis]
 
     def once() -> object:
         return backend.run(batch)

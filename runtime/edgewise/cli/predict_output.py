@@ -134,7 +134,8 @@ class Job:
         if not tally.rows:
             raise InputError("there was nothing to classify", "at least one photo", "look at what the sources hold")
         if made > 1:
-            typer.echo(f"{made} photos in {seconds:.1f} s: {made / seconds:.1f} images/s", err=True)
+            ran = " ".join(_ran(classifier).values())
+            typer.echo(f"{made} photos in {seconds:.1f} s: {made / seconds:.1f} images/s on {ran}", err=True)
         return tally
 
 
@@ -178,7 +179,7 @@ class _Work:
     def _journal(self, path: Path) -> Journal:
         head = {
             "model": self._classifier.model.sha256,
-            "backend": self._classifier.backend.name,
+            **_ran(self._classifier),
             "preprocessing": PREPROCESSING_VERSION,
             "--unknown-threshold": self._classifier.unknown_threshold,
             "--top-k": self._wish.top_k,
@@ -215,9 +216,18 @@ class _Work:
 
     def _write(self, rows: Iterable[Row], stream: TextIO) -> None:
         output, names = self._job.output, self._job.found.names()
-        sink = open_sink(output.layout, stream, labels=self._classifier.labels, names=names, top_k=output.top_k)
+        sink = open_sink(
+            output.layout, stream, labels=self._classifier.labels, names=names, top_k=output.top_k,
+            ran=_ran(self._classifier),
+        )  # fmt: skip
         for row in rows:
             sink.write(row)
+
+
+def _ran(classifier: Classifier) -> dict[str, str]:
+    """What computes, which with --allow-fallback need not be what was asked for."""
+    backend = classifier.backend
+    return {"backend": backend.name, "provider": backend.provider, "precision": backend.precision}
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import os
 import stat
 import time
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any, Protocol, TextIO
 
@@ -66,7 +66,15 @@ def _is_file(stream: TextIO) -> bool:
         return False
 
 
-def open_sink(layout: Layout, stream: TextIO, *, labels: Sequence[str], names: Iterable[str], top_k: int) -> Sink:
+def open_sink(
+    layout: Layout,
+    stream: TextIO,
+    *,
+    labels: Sequence[str],
+    names: Iterable[str],
+    top_k: int,
+    ran: Mapping[str, str] | None = None,
+) -> Sink:
     """Make the sink for ``layout``, a text form; it may write its heading to ``stream`` at once.
 
     Args:
@@ -75,10 +83,11 @@ def open_sink(layout: Layout, stream: TextIO, *, labels: Sequence[str], names: I
         labels: all class names, to set the widths of a table.
         names: what the rows will be about, as far as it is known, for the same.
         top_k: largest number of classes per photo, at least 1.
+        ran: what computed the answers, such as ``{"backend": "litert"}``; JSON lines repeat it in each row.
     """
     prompt = Prompt(stream)
     if layout is Layout.JSONL:
-        return _Jsonl(prompt)
+        return _Jsonl(prompt, ran or {})
     if layout is Layout.CSV:
         return _Csv(prompt, min(top_k, len(labels)))
     return _Table(prompt, labels, names)
@@ -109,11 +118,11 @@ def error_text(error: EdgewiseError) -> str:
 
 
 class _Jsonl:
-    def __init__(self, stream: Prompt) -> None:
-        self._stream = stream
+    def __init__(self, stream: Prompt, ran: Mapping[str, str]) -> None:
+        self._stream, self._ran = stream, ran
 
     def write(self, row: Row) -> None:
-        self._stream.write(json.dumps(record(row), ensure_ascii=False) + "\n")
+        self._stream.write(json.dumps({**record(row), **self._ran}, ensure_ascii=False) + "\n")
 
 
 class _Csv:
