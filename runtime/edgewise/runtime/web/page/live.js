@@ -192,7 +192,7 @@ document.addEventListener("keydown", (event) => {
 
 setInterval(() => {
   timeline.draw();
-  if (!mine && !paused && socket && heard && performance.now() - heard > STALE_MS) {
+  if (!mine && !paused && socket && heard && state?.status !== "ended" && performance.now() - heard > STALE_MS) {
     status("lost", "no answer");
     notice("The device has not answered for some seconds.");
   }
