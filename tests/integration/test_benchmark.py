@@ -158,7 +158,7 @@ def test_the_command_prints_json_lines(app: typer.Typer, release: Path, photos: 
     )
     (line,) = done.stdout.splitlines()
     assert json.loads(line)["entry"]["name"] == "tiny.onnx"
-    assert json.loads(line)["top1"]["total"] == 7
+    assert json.loads(line)["accuracy"]["top1"]["total"] == 7
 
 
 def test_quick_and_seconds_exclude_each_other(app: typer.Typer, release: Path, photos: Path, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from edgewise.benchmarks.environment import Machine
 from edgewise.benchmarks.remarks import make_remarks
 from edgewise.benchmarks.report import require_extra, to_html, to_markdown, write_reports
-from edgewise.benchmarks.results import Data, Entry, Failure, Results, Row, Settings, make_row
+from edgewise.benchmarks.results import Data, Entry, Failure, Kind, Results, Row, Settings
+from edgewise.benchmarks.rows import make_row
 from edgewise.benchmarks.task import Measurement
 from edgewise.benchmarks.text import comparison, headline
 from edgewise.spec import ExtraMissingError
@@ -43,8 +44,18 @@ def row(name: str, milliseconds: float, *, queries: int = 400, correct: int = 95
     )
     scheme = "int8" if "int8" in name else "fp32"
     sha256 = "" if kind == "run" else "cd" * 32
+    what = Kind.REFERENCE if kind == "run" else Kind.VARIANT
     made = make_row(
-        Entry(name, f"release/{name}", kind, scheme, backend, sha256, 56_000_000),
+        Entry(
+            name,
+            f"release/{name}",
+            kind,
+            scheme,
+            backend,
+            sha256,
+            56_000_000,
+            what,
+        ),
         (measured(milliseconds, queries, correct),) * 2,
     )
     assert isinstance(made, Row)
@@ -62,8 +73,9 @@ def results(*rows: Row, failures: tuple[Failure, ...] = ()) -> Results:
         edgewise="0.1.0",
         machine=MACHINE,
         versions={"python": "3.11.0", "numpy": "2.0"},
-        settings=Settings(threads=2, seconds=10, rounds=2, seed=0, limit=None),
+        settings=Settings(threads=(2,), seconds=10, rounds=2, seed=0, limit=None),
         data=DATA,
+        labels=(),
         rows=ordered,
         failures=failures,
         remarks=make_remarks(ordered, DATA, MACHINE, 2),
@@ -149,7 +161,7 @@ def test_the_reports_are_written_for_any_number_of_rows(tmp_path: Path, rows: tu
     write_reports(results(*rows, failures=(FAILURE,)), tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["report.html", "report.md", "results.json"]
     kept = json.loads((tmp_path / "out/results.json").read_text())
-    assert kept["schema"] == 1
+    assert kept["schema"] == 2
     assert len(kept["rows"]) == len(rows)
     assert all(len(done["samples_ns"]) == 400 for each in kept["rows"] for done in each["rounds"])
     assert kept["failures"][0]["error"] == "killed by SIGSEGV"

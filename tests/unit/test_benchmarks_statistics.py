@@ -51,7 +51,7 @@ def test_an_impossible_share_is_refused(successes: int, total: int) -> None:
     ("queries", "has_p90", "has_p99"), [(1, False, False), (63, False, False), (64, True, False), (662, True, True)]
 )
 def test_percentiles_without_enough_queries_are_withheld(queries: int, has_p90: bool, has_p99: bool) -> None:
-    found = latency([2_000_000] * queries)
+    found = latency([[2_000_000] * queries])
     assert found.queries == queries
     assert (found.p50, found.fastest) == (2.0, 2.0)
     assert (found.p10, found.p90) == ((2.0, 2.0) if has_p90 else (None, None))

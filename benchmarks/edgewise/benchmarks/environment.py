@@ -62,6 +62,12 @@ class Machine:
     system: str
     governor: str  # CPU frequency governor
     load_average: tuple[float, ...]  # over 1, 5 and 15 minutes, before anything was measured
+    container: str = ""  # such as "docker"; empty: none that is known of
+    cpu_limit: float = 0.0  # cores' worth of time that a control group allows; 0: no limit
+    memory_limit_bytes: int = 0  # that a control group allows; 0: no limit
+    steal_share: float = 0.0  # of the time since the machine started, taken by its hypervisor, 0-1
+    clock_hz: float = 0.0  # of the cores, the mean, before anything was measured; 0: not told
+    max_clock_hz: float = 0.0  # that the cores can reach; 0: not told
 
 
 def describe_machine(root: Path = Path("/")) -> Machine:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgewise.benchmarks.results import Entry
+from edgewise.benchmarks.results import Entry, Kind
 from edgewise.spec import EdgewiseError, Format, InputError, ModelError
 from edgewise.spec.files import sha256_file
 
@@ -126,7 +126,7 @@ def _readable(path: Path, digest: str) -> tuple[list[Entry], tuple[str, ...]]:
 
 def _reference(run: Path) -> Entry:
     weights = run / "model.weights.h5"
-    return Entry(run.resolve().name, str(run), "run", "fp32", "keras", "", _size(weights))
+    return Entry(run.resolve().name, str(run), "run", "fp32", "keras", "", _size(weights), Kind.REFERENCE)
 
 
 def _find_run(release: Path, index: Mapping[str, Any], reference: str | None) -> tuple[Path | None, str]:

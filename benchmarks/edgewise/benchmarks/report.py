@@ -67,7 +67,7 @@ def to_markdown(results: Results) -> str:
         "|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
         *(_markdown_row(row) for row in results.rows),
         "",
-        _cell(f"{_machine_line(results)}; photos: {results.data.photos:,}; threads: {results.settings.threads}."),
+        _cell(f"{_machine_line(results)}; photos: {results.data.photos:,}; threads: {results.settings.threads[-1]}."),
     ]
     notes = [f"{failure.entry.title} was not measured: {failure.error}" for failure in results.failures]
     for remark in (*notes, *results.remarks):

@@ -16,7 +16,8 @@ from edgewise.benchmarks.photos import check_labels, choose, digest, held_out
 from edgewise.benchmarks.plan import Plan, make_plan
 from edgewise.benchmarks.remarks import make_remarks
 from edgewise.benchmarks.report import RESULTS, require_extra, write_reports
-from edgewise.benchmarks.results import Data, Entry, Failure, Results, Row, Settings, make_row
+from edgewise.benchmarks.results import Data, Entry, Failure, Results, Row, Settings
+from edgewise.benchmarks.rows import make_row
 from edgewise.benchmarks.task import Measurement, Task
 from edgewise.runtime.backends import usable_cores
 from edgewise.spec import DataError, InputError
@@ -84,7 +85,7 @@ def run_benchmark(
     if threads < 1 or not seconds > 0:
         raise InputError(f"--threads is {threads} and --seconds is {seconds:g}", "both above 0")
     plan = make_plan(release, reference)
-    results = _measure_plan(plan, data, split, Settings(threads, seconds, ROUNDS, seed, limit), progress)
+    results = _measure_plan(plan, data, split, Settings((threads,), seconds, ROUNDS, seed, limit), progress)
     results = replace(results, release=str(release), command=command)
     write_reports(results, out)
     return results
@@ -109,9 +110,10 @@ def _measure_plan(plan: Plan, data: Path, split: str, settings: Settings, progre
         versions=versions,
         settings=settings,
         data=described,
+        labels=next(iter(plan.labels.values())),
         rows=rows,
         failures=tuple(failure for failure in made if isinstance(failure, Failure)),
-        remarks=(*plan.remarks, *make_remarks(rows, described, machine, settings.threads)),
+        remarks=(*plan.remarks, *make_remarks(rows, described, machine, settings.threads[-1])),
     )
 
 
@@ -159,7 +161,7 @@ def _measure_all(
         task = Task(
             path=entry.path,
             backend=None if entry.is_reference else entry.backend,
-            threads=settings.threads,
+            threads=settings.threads[-1],
             photos=photos,
             part=part,
             parts=ROUNDS,

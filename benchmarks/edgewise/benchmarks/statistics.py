@@ -6,11 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 ENOUGH_FOR_P90 = 64
 """Fewest queries for a 90th percentile: MLPerf Inference rules, early stopping."""
 
 ENOUGH_FOR_P99 = 662
 """Fewest queries for a 99th percentile: MLPerf Inference rules, early stopping."""
+
+RESAMPLES = 400
+"""Of a bootstrap."""
 
 
 def percentile(samples: Sequence[float], share: float) -> float:
@@ -31,6 +36,15 @@ def percentile(samples: Sequence[float], share: float) -> float:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A value with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Latency:
     """Times of single queries in milliseconds; a percentile that the number of queries does not support is None."""
 
@@ -40,15 +54,17 @@ class Latency:
     p90: float | None  # ms, from 64 queries on
     p99: float | None  # ms, from 662 queries on
     fastest: float  # ms
+    p50_interval: Interval  # ms, of the median; bootstrap over rounds
 
 
-def latency(samples_ns: Sequence[int]) -> Latency:
+def latency(rounds_ns: Sequence[Sequence[int]]) -> Latency:
     """Summarize times of single queries.
 
     Args:
-        samples_ns: at least one time, in nanoseconds.
+        rounds_ns: times of each round in nanoseconds, at least one in all.
     """
-    milliseconds = [sample / 1e6 for sample in samples_ns]
+    rounds = [[sample / 1e6 for sample in samples] for samples in rounds_ns if samples]
+    milliseconds = [sample for samples in rounds for sample in samples]
     queries = len(milliseconds)
     return Latency(
         queries=queries,
@@ -57,7 +73,25 @@ def latency(samples_ns: Sequence[int]) -> Latency:
         p90=percentile(milliseconds, 0.90) if queries >= ENOUGH_FOR_P90 else None,
         p99=percentile(milliseconds, 0.99) if queries >= ENOUGH_FOR_P99 else None,
         fastest=min(milliseconds),
+        p50_interval=bootstrap_median(rounds),
     )
+
+
+def bootstrap_median(rounds: Sequence[Sequence[float]], seed: int = 0) -> Interval:
+    """The median of all samples with the 95% percentile interval of a bootstrap over rounds, and samples within them.
+
+    Args:
+        rounds: at least one, each of at least one sample.
+        seed: of the resampling.
+    """
+    rng = np.random.default_rng(seed)
+    arrays = [np.asarray(samples, float) for samples in rounds]
+    medians = []
+    for _ in range(RESAMPLES):
+        chosen = [arrays[index] for index in rng.integers(len(arrays), size=len(arrays))]
+        medians.append(np.median(np.concatenate([rng.choice(samples, len(samples)) for samples in chosen])))
+    low, high = np.percentile(medians, [2.5, 97.5])
+    return Interval(percentile([sample for samples in rounds for sample in samples], 0.5), float(low), float(high))
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,18 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Load:
+    """What else used the machine during one slice of a round."""
+
+    seconds: float  # length of the slice, > 0
+    others: float  # cores' worth of time that other processes took, >= 0
+    steal: float  # share of time that the hypervisor took from this machine, 0-1
+    pressure: float  # share of time in which some task waited for a core, 0-1; 0 where the system does not tell
+    stopped: float  # share of time in which a container's limit kept its tasks from running, 0-1
+    clock_hz: float  # of the cores at the end of the slice, the mean; 0 where the system does not tell
+
+
+@dataclass(frozen=True)
 class Measurement:
     """What one child process measured, or why it could not."""
 
@@ -44,6 +56,7 @@ class Measurement:
     warm_up_calls: int = 0
     stable: bool = False  # the warm-up ended because times were stable
     samples_ns: tuple[int, ...] = ()  # single queries with one prepared photo
+    loads: tuple[Load, ...] = ()  # in order, from the warm-up on
     photo_ns: tuple[int, ...] = ()  # file to label, for each photo that could be read
     correct: int = 0  # of the photos in photo_ns
     unreadable: tuple[str, ...] = field(default=())  # one message per photo that could not be read
@@ -61,4 +74,4 @@ class Measurement:
         fields: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
         }
-        return Measurement(**fields)
+        return Measurement(**{**fields, "loads": tuple(Load(**load) for load in fields.get("loads", ()))})
