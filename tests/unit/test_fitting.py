@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,12 +18,12 @@ from edgewise.train.augmentation import Augmentation
 from edgewise.train.batches import clean_batches
 from edgewise.train.checkpoint import State
 from edgewise.train.fitting import Fitting
-from edgewise.train.framework import keras, seed_everything
+from edgewise.train.framework import keras, seed_everything, tf
 from edgewise.train.head import fit_head
 from edgewise.train.inference import predict
 from edgewise.train.normalization import normalization_layers
 from edgewise.train.pixels import Pixels
-from edgewise.train.range_test import find_rate
+from edgewise.train.range_test import RangeTest, find_rate
 from edgewise.train.recipe import Recipe
 from edgewise.train.stepping import balanced_weights
 
@@ -272,3 +273,29 @@ def test_a_range_test_finds_a_rate_and_leaves_the_weights(tmp_path: Path) -> Non
     assert (tmp_path / "rates.png").read_bytes().startswith(b"\x89PNG")
     state, _, _ = fit(tiny(), replace(SCRATCH, learning_rate=tested.best))
     assert state.history[-1].loss < state.history[0].loss
+
+
+def test_a_range_test_that_saw_nothing_fall_takes_the_usual_rate(tmp_path: Path) -> None:
+    rates = tuple(1e-6 * 1.15**step for step in range(100))
+    # Chance alone: the smallest loss is the very first one, at a rate with which nothing would ever be learned.
+    tested = RangeTest(rates, (2.25, *(2.3 + 0.01 * math.sin(step) for step in range(99))), usual=0.003)
+    assert not tested.conclusive
+    assert tested.best == 0.003
+    tested.save(tmp_path / "rates.png")
+    assert not RangeTest((), (), usual=0.003).conclusive
+    # One that fell and rose again is believed.
+    losses = tuple(2.3 - 0.5 * max(1 - abs(step - 60) / 30, 0) for step in range(100))
+    assert RangeTest(rates, losses, usual=0.003).best == pytest.approx(rates[60] / 10)
+
+
+def test_a_head_does_not_depend_on_what_was_drawn_before_it() -> None:
+    # A training that is continued did not draw what came before the head.
+    found = []
+    for draws in (1, 4):
+        model = tiny()
+        for _ in range(draws):
+            keras.initializers.GlorotUniform()((2, 2))
+            tf.random.uniform((2,))
+        fit_head(model, TRAIN, VALIDATION, GIVEN, Silent())
+        found.append(model.get_layer("predictions").get_weights()[0])
+    np.testing.assert_array_equal(*found)

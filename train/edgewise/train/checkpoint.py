@@ -114,6 +114,11 @@ def save_checkpoint(folder: Path, model: Any, variables: Sequence[Any], state: S
         # Half a checkpoint is of no use, and takes the space that may be what is missing.
         shutil.rmtree(target, ignore_errors=True)
         raise
+    drop_old(folder)
+
+
+def drop_old(folder: Path) -> None:
+    """Delete all but the newest `KEPT` checkpoints, and what was not written to its end."""
     whole = [found for found in _folders(folder) if (found / STATE).is_file()]
     for old in set(_folders(folder)) - set(whole[:KEPT]):
         shutil.rmtree(old, ignore_errors=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgewise.spec.progress import Reporter
 from edgewise.train.batches import augmented_batches
-from edgewise.train.framework import keras
+from edgewise.train.framework import keras, seed_everything
 from edgewise.train.inference import PREDICT_BATCH, predict, predict_batches
 from edgewise.train.pixels import Pixels
 from edgewise.train.recipe import Recipe
@@ -34,6 +34,8 @@ def fit_head(model: Any, train: Pixels, validation: Pixels, recipe: Recipe, repo
     Returns:
         Validation accuracy of the best epoch, 0-1.
     """
+    # A training that is continued has drawn fewer random numbers until here.
+    seed_everything(recipe.seed)
     backbone = keras.Model(model.input, model.get_layer("avg_pool").output)
     features = _features(backbone, train, recipe, reporter)
     held_out = predict(backbone, validation.images, reporter, "features of validation photos")

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from edgewise.spec.progress import Reporter
 from edgewise.train.batches import training_batches
 from edgewise.train.devices import Devices
-from edgewise.train.framework import tf
+from edgewise.train.framework import seed_everything, tf
 from edgewise.train.freezing import freeze
 from edgewise.train.optimization import Optimizer
 from edgewise.train.pixels import Pixels
@@ -37,6 +37,12 @@ DIVERGED = 3.0
 MARGIN = 10
 """The rate that is taken is so many times smaller than that of the smallest loss, where learning is about to break."""
 
+SETTLED = 10
+"""Steps after which the smoothed loss says something: it stands for about as many batches."""
+
+FALL = 0.02
+"""Share by which the loss has to fall from there on, or nothing was learned: chance moves it by a third of that."""
+
 
 @dataclass(frozen=True)
 class RangeTest:
@@ -44,18 +50,31 @@ class RangeTest:
 
     rates: tuple[float, ...]  # of the steps, ascending
     losses: tuple[float, ...]  # smoothed, after each
+    usual: float  # learning rate for where the test says nothing
+
+    @property
+    def conclusive(self) -> bool:
+        """Whether the loss fell at some rate."""
+        return len(self.losses) > SETTLED and min(self.losses[SETTLED:]) <= (1 - FALL) * self.losses[SETTLED]
 
     @property
     def best(self) -> float:
-        """The learning rate to take."""
-        return self.rates[min(range(len(self.losses)), key=self.losses.__getitem__)] / MARGIN
+        """The learning rate to take; the usual one where the test is not conclusive."""
+        if not self.conclusive:
+            return self.usual
+        return self.rates[min(range(SETTLED, len(self.losses)), key=self.losses.__getitem__)] / MARGIN
 
     def save(self, path: Path) -> None:
         """Draw the loss over the learning rate as PNG. Raises OutputError."""
         figure = Figure(figsize=(PAPER.width, 4), layout="constrained")
         axes = figure.subplots()
         axes.plot(self.rates, self.losses, color=PAPER.first)
-        axes.axvline(self.best, color=PAPER.second, linestyle=":", label=f"taken: {self.best:.2g}")
+        axes.axvline(
+            self.best,
+            color=PAPER.second,
+            linestyle=":",
+            label=f"taken: {self.best:.2g}" + ("" if self.conclusive else ", the usual one"),
+        )
         axes.set(xscale="log", xlabel="learning rate", ylabel="loss, smoothed", title="Learning rate range test")
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
@@ -71,6 +90,8 @@ def find_rate(model: Any, recipe: Recipe, train: Pixels, reporter: Reporter) -> 
         train: photos to learn from.
         reporter: is told about the progress.
     """
+    # A training that is continued has drawn fewer random numbers until here.
+    seed_everything(recipe.seed)
     freeze(model, recipe)
     before = model.get_weights()
     optimizer = Optimizer(
@@ -92,7 +113,7 @@ def find_rate(model: Any, recipe: Recipe, train: Pixels, reporter: Reporter) -> 
             losses.append(smoothed)
             step(1, f"loss {smoothed:.3f}")
     model.set_weights(before)
-    return RangeTest(tuple(rates), tuple(losses)) if losses else RangeTest((recipe.peak_rate * MARGIN,), (math.inf,))
+    return RangeTest(tuple(rates), tuple(losses), recipe.peak_rate)
 
 
 def _share(step: Any) -> Any:

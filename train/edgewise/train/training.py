@@ -14,7 +14,7 @@ from edgewise.spec import OutputError
 from edgewise.spec.files import write_text
 from edgewise.spec.progress import Reporter
 from edgewise.train.cache import PhotoCache
-from edgewise.train.checkpoint import WEIGHTS, State, load_checkpoint, save_checkpoint
+from edgewise.train.checkpoint import WEIGHTS, State, drop_old, load_checkpoint, save_checkpoint
 from edgewise.train.dataset import Dataset, report_skipped
 from edgewise.train.devices import AUTO as ALL_DEVICES
 from edgewise.train.devices import Devices
@@ -98,6 +98,7 @@ class Training:
             load_checkpoint(found[0], self.model, fitting.optimizer.state)
         state = fitting.run(state, self._keep, lambda reached: self._save(reached, fitting.optimizer.state))
         if self.devices.leads:
+            drop_old(self.checkpoints)
             self._finish(state)
         # The others stay until the leading machine is done, so that it does not take them for lost.
         self.devices.agree(lambda: "done")
@@ -130,6 +131,8 @@ class Training:
 
         tested = find_rate(self.model, recipe, self.train, self.reporter)
         tested.save(self.run.path / RATES)
+        if not tested.conclusive:
+            self.reporter.say("the range test found no rate at which the loss falls; the usual one is taken")
         return tested.best
 
     def _keep(self, state: State) -> None:
