@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import time
 import traceback
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -25,7 +23,7 @@ from edgewise.export.layer_errors import draw, layer_errors
 from edgewise.export.metadata import embed_onnx, embed_tflite
 from edgewise.export.preparation import Preparation
 from edgewise.export.provenance import manifest_of
-from edgewise.export.rows import Proof, Row, latency, markdown, new_row, remarked, with_gzip_sizes
+from edgewise.export.rows import Proof, Row, gzip_size, latency, markdown, new_row, remarked
 from edgewise.export.sharing import shared
 from edgewise.export.shelf import Shelf
 from edgewise.export.variants import Variant
@@ -34,6 +32,7 @@ from edgewise.runtime.modelfile import read_model
 from edgewise.spec import EdgewiseError, Format, GateError, InputError, Manifest, OutputError
 from edgewise.spec.files import refuse_overwrite, sha256_file, write_bytes, write_text
 from edgewise.spec.progress import Reporter
+from edgewise.spec.quiet import quiet_tools
 from edgewise.train.run import Run
 from edgewise.train.temperature import threshold_keeping
 
@@ -115,6 +114,9 @@ class _Exporter:
         self.preparation = Preparation(
             self.run, request.data, request.compression, request.held_out, request.threads, reporter
         )
+        # A finished file is compressed while the next one is made, which leaves a core idle at times.
+        self._aside = ThreadPoolExecutor(1, "gzip")
+        self._gzip_sizes: dict[str, Future[int]] = {}
 
     def make_all(self) -> tuple[tuple[Row, ...], tuple[Refused, ...]]:
         there = self._there()
@@ -141,7 +143,7 @@ class _Exporter:
                 refused.append(outcome)
         # A compressed file is compared with its twin, which an earlier export may have made.
         others = [row for row in self._listed().values() if row.file not in made]
-        rows = remarked(with_gzip_sizes([*others, *made.values()], self.request.out))
+        rows = remarked([self._with_gzip_size(row) for row in (*others, *made.values())])
         self.shelf.publish([row.to_data() for row in rows])
         write_text(self.request.out / TABLE, markdown(sorted(rows, key=lambda row: row.file), self.request.name))
         return tuple(row for row in rows if row.file in made), tuple(refused)
@@ -158,6 +160,14 @@ class _Exporter:
         """What the index says about files that are there."""
         rows = [row for data in self.shelf.rows() if (row := Row.from_data(data))]
         return {row.file: row for row in rows if (self.request.out / row.file).is_file()}
+
+    def _with_gzip_size(self, row: Row) -> Row:
+        if row.gzip_bytes:
+            return row
+        found = self._gzip_sizes.get(row.file)
+        return replace(
+            row, gzip_bytes=found.result() if found else gzip_size((self.request.out / row.file).read_bytes())
+        )
 
     def _name(self, variant: Variant) -> str:
         return variant.file_name(self.request.name)
@@ -187,7 +197,7 @@ class _Exporter:
         for old in REPORTS:
             (self.request.out / f"{name}{old}").unlink(missing_ok=True)
         try:
-            with _tools_are_quiet():
+            with quiet_tools():
                 for attempt in attempts(self.preparation, variant.scheme):
                     started = time.monotonic()
                     self.reporter.say(f"making {name}: {attempt.description}")
@@ -222,7 +232,9 @@ class _Exporter:
                 compressed=variant.compression is not None,
             )  # fmt: skip
             threshold = self._threshold(backends, verdict)
-            known_ms = {threads: latency(backends[0], self.preparation.held_out.pixels.images[0])}
+            # Nothing else may run while times are taken.
+            wait(self._gzip_sizes.values())
+            known_ms = {threads: latency(backends[0], self.preparation.held_out.pixels.images[0], warm=True)}
         manifest = replace(manifest, accuracy=verdict.accuracy, parity=verdict.parity, unknown_threshold=threshold)
         return Proof(manifest, verdict, known_ms)
 
@@ -255,6 +267,7 @@ class _Exporter:
                 seconds=seconds,
             )  # fmt: skip
         self.shelf.place(row.to_data(), content)
+        self._gzip_sizes[row.file] = self._aside.submit(gzip_size, content)
         if made != variant:
             self.reporter.say(f"{self._name(variant)} is left out: {row.file} takes its place")
         return row
@@ -286,15 +299,3 @@ def _tried(attempt: Attempt, verdict: Verdict, seconds: float) -> dict[str, Any]
         "attempt": attempt.description, "scheme": attempt.scheme.value, "drop": verdict.drop,
         "drop_interval": verdict.drop_interval, "agreement": verdict.parity.agreement, "seconds": seconds,
     }  # fmt: skip
-
-
-@contextmanager
-def _tools_are_quiet() -> Iterator[None]:
-    """Keep the chatter of the tools away; what they raise tells what there is to tell."""
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 from edgewise.benchmarks.latency import MonotonicClock, measure, warm_up
 from edgewise.export.gate import Verdict
 from edgewise.export.variants import Variant, describe
-from edgewise.runtime.backends import Backend, open_backend, usable_cores
+from edgewise.runtime.backends import Backend, open_backend
 from edgewise.runtime.modelfile import ModelFile
 from edgewise.spec import Manifest, Scheme
 
@@ -149,12 +147,9 @@ def new_row(
     )
 
 
-def with_gzip_sizes(rows: Sequence[Row], folder: Path) -> tuple[Row, ...]:
-    """The rows with the size of each file in ``folder`` as gzip makes it, found out by all cores."""
-    # zlib lets other threads work.
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        sizes = pool.map(lambda row: row.gzip_bytes or _gzip_size((folder / row.file).read_bytes()), rows)
-        return tuple(replace(row, gzip_bytes=size) for row, size in zip(rows, sizes, strict=True))
+def gzip_size(content: bytes) -> int:
+    """Bytes that gzip makes of ``content``. Other threads work meanwhile."""
+    return len(zlib.compress(content, GZIP_LEVEL))
 
 
 def remarked(rows: Sequence[Row]) -> tuple[Row, ...]:
@@ -198,16 +193,13 @@ def _speed(row: Row, other: Row) -> str:
     return f"{ratio:.1f} times as fast" if ratio >= FASTER else "not faster"
 
 
-def latency(backend: Backend, photo: NDArray[np.uint8]) -> float:
-    """Median for one photo ``(rows, columns, 3)``, ms."""
+def latency(backend: Backend, photo: NDArray[np.uint8], *, warm: bool = False) -> float:
+    """Median for one photo ``(rows, columns, 3)``, ms; a backend that has just answered many is ``warm``."""
     clock, batch = MonotonicClock(), photo[np.newaxis]
 
     def once() -> object:
         return backend.run(batch)
 
-    warm_up(once, clock, MEASURED_NS // 2)
+    if not warm:
+        warm_up(once, clock, MEASURED_NS // 2)
     return median(measure(once, clock, MEASURED_NS)) / 1e6
-
-
-def _gzip_size(content: bytes) -> int:
-    return len(zlib.compress(content, GZIP_LEVEL))

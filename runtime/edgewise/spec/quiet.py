@@ -32,3 +32,19 @@ def quiet_stderr() -> Iterator[None]:
 def refuse_telemetry() -> None:
     """Keep ONNX Runtime from collecting what it is used for in the home folder; before it is imported."""
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+@contextmanager
+def quiet_tools() -> Iterator[None]:
+    """Keep the chatter of the tools away; what they raise tells what there is to tell."""
+    # Imported here, because every command starts with this module.
+    import logging
+    import warnings
+
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
