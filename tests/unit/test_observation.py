@@ -86,7 +86,7 @@ def test_a_sample_of_every_photo_comes_from_all_over_the_picture() -> None:
 def test_the_network_is_seen_in_the_same_way_in_many_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     photos = gray(*range(10, 30))
     whole = observe(brightness(15), photos)
-    monkeypatch.setattr("edgewise.export.observation._BATCH", 3)
+    monkeypatch.setattr("edgewise.export.observation._MEMORY", 3 * 4 * SIZE * SIZE * 5)
     parts = observe(brightness(15), photos)
     np.testing.assert_array_equal(parts.highs, whole.highs)
     np.testing.assert_array_equal(parts.lows, whole.lows)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.export.onnx_graph import INPUT, onnx_graph
-from edgewise.export.plain import Activation, Floats, Network, Step
+from edgewise.export.plain import Activation, Floats, Network
 from edgewise.export.quantization import Numerics, Range
 from edgewise.export.sharing import each_in_turn, shared
 from edgewise.spec import ExtraMissingError
@@ -19,16 +19,18 @@ from edgewise.spec.quiet import refuse_telemetry
 
 refuse_telemetry()
 try:
-    from onnx import TensorProto, helper, numpy_helper
     from onnxruntime import InferenceSession, SessionOptions
 except ModuleNotFoundError as error:
-    raise ExtraMissingError("export", error.name or "onnx") from error
+    raise ExtraMissingError("export", error.name or "onnxruntime") from error
 
 SAMPLES = 256
 """Activations of each photo in each tensor that are kept, evenly spread; more do not change the ranges."""
 
 TYPICAL_SHARE = 0.9
 """Share of the photos that `Observation.typical` keeps."""
+
+_MEMORY = 64 << 20
+"""Bytes of activations that are watched at a time, by each thread."""
 
 _BATCH = 8
 
@@ -85,70 +87,46 @@ def observe(
     """
     side_by_side, threads = shared(threads)
     names = tuple(step.name for step in network.steps)
-    session = _session(_watching(network), threads)
+    session = open_session(network, Numerics(), threads, watched=names)
+    size = sum(4 * int(np.prod(step.shape)) for step in network.steps)
+    batch = max(_MEMORY // size, 1)
 
-    def watch(start: int) -> list[Floats]:
-        found: list[Floats] = session.run(None, {INPUT: photos[start : start + _BATCH]})
-        return found
+    def watch(start: int) -> _Watched:
+        answers, *outputs = session.run(None, {INPUT: photos[start : start + batch]})
+        return _watched(network, answers, outputs)
 
     parts = []
     with (reporter or Silent()).task("calibrating", len(photos)) as step_done:
-        for part in each_in_turn([watch] * side_by_side, range(0, len(photos), _BATCH)):
+        for part in each_in_turn([watch] * side_by_side, range(0, len(photos), batch)):
             parts.append(part)
-            step_done(len(part[0]))
-    probabilities, highs, some_lows, samples = (np.concatenate(each) for each in zip(*parts, strict=True))
-    lows = np.zeros_like(highs)
-    lows[:, [not _begins_at_zero(step) for step in network.steps]] = some_lows
-    ends = np.cumsum([len(range(*_spread(step))) for step in network.steps])
-    return Observation(
-        names, lows, highs, dict(zip(names, np.split(samples, ends[:-1], axis=1), strict=True)), probabilities
+            step_done(len(part.probabilities))
+    samples = {name: np.concatenate([part.samples[number] for part in parts]) for number, name in enumerate(names)}
+    lows, highs, probabilities = (
+        np.concatenate([getattr(part, field) for part in parts]) for field in ("lows", "highs", "probabilities")
     )
+    return Observation(names, lows, highs, samples, probabilities)
 
 
-def _watching(network: Network) -> Any:
-    """The network as ONNX, with what `Observation` wants to know of its steps as outputs.
+class _Watched(NamedTuple):
+    """What `Observation` has, of a few photos."""
 
-    The extremes are found where the activations are. To hand all of these over, 200 MB for a photo of 299 pixels, took
-    as long again as computing them.
-    """
-    model = onnx_graph(network, watched=[step.name for step in network.steps])
-    graph, highs, lows, samples = model.graph, list[str](), list[str](), list[str]()
-    tensors = [output.name for output in graph.output][1:]
-    del graph.output[1:]
-
-    def add(operator: str, inputs: list[str], output: str, **options: Any) -> str:
-        graph.node.append(helper.make_node(operator, inputs, [output], **options))
-        return output
-
-    def number(value: int) -> str:
-        name = f"watched_{len(graph.initializer)}"
-        graph.initializer.append(numpy_helper.from_array(np.array([value], np.int64), name))
-        return name
-
-    for step, tensor in zip(network.steps, tensors, strict=True):
-        flat = add("Flatten", [tensor], f"{tensor}_flat", axis=1)
-        highs.append(add("ReduceMax", [flat], f"{tensor}_high", axes=[1]))
-        if not _begins_at_zero(step):
-            lows.append(add("ReduceMin", [flat], f"{tensor}_low", axes=[1]))
-        begin, end, stride = map(number, _spread(step))
-        samples.append(add("Slice", [flat, begin, end, number(1), stride], f"{tensor}_samples"))
-    for name, parts in (("highs", highs), ("lows", lows), ("samples", samples)):
-        add("Concat", parts, name, axis=1)
-        graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
-    return model
+    lows: Floats  # (photos, steps)
+    highs: Floats  # (photos, steps)
+    samples: Sequence[Floats]  # of every step: (photos, at most SAMPLES)
+    probabilities: Floats  # (photos, classes)
 
 
-def _begins_at_zero(step: Step) -> bool:
-    """What ReLU gives begins at zero, or might as well: looking for it would take as long again."""
-    return step.activation is Activation.RELU
-
-
-def _spread(step: Step) -> tuple[int, int, int]:
-    """The range of at most SAMPLES places from all over a step's output."""
-    size = int(np.prod(step.shape))
-    # An odd stride visits all channels and places of a picture whose sides are powers of two.
-    stride = (size // SAMPLES) | 1
-    return 0, min(size, stride * SAMPLES), stride
+def _watched(network: Network, answers: Floats, outputs: Sequence[Floats]) -> _Watched:
+    lows, highs = (np.zeros((len(answers), len(outputs)), np.float32) for _ in range(2))
+    samples = []
+    for number, (step, output) in enumerate(zip(network.steps, outputs, strict=True)):
+        flat = output.reshape(len(output), -1)
+        highs[:, number] = flat.max(axis=1)
+        # What ReLU gives begins at zero, or might as well: looking for it would take as long again.
+        if step.activation is not Activation.RELU:
+            lows[:, number] = flat.min(axis=1)
+        samples.append(_spread(flat))
+    return _Watched(lows, highs, samples, answers)
 
 
 def answers(
@@ -169,11 +147,14 @@ def open_session(
     network: Network, numerics: Numerics, threads: int | None = None, *, watched: Sequence[str] = ()
 ) -> InferenceSession:
     """A network in ONNX Runtime, which also gives the outputs of the ``watched`` steps."""
-    return _session(onnx_graph(network, numerics, watched=watched), threads)
-
-
-def _session(model: Any, threads: int | None) -> InferenceSession:
     options = SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.log_severity_level = 3
-    return InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    content = onnx_graph(network, numerics, watched=watched).SerializeToString()
+    return InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def _spread(flat: Floats) -> Floats:
+    """At most SAMPLES numbers of each photo, from all over a tensor; a copy, so that the tensor can go."""
+    # An odd step visits all channels and places of a picture whose sides are powers of two.
+    return flat[:, :: (flat.shape[1] // SAMPLES) | 1][:, :SAMPLES].copy()
