@@ -14,7 +14,7 @@ from edgewise.export.quantization import Numerics, Range, Weights, settled
 from edgewise.export.ranges import METHODS
 from edgewise.spec.progress import Reporter
 
-TRIAL_PHOTOS = 100
+TRIAL_PHOTOS = 64
 """Calibration photos on which a method's network answers."""
 
 

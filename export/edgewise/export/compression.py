@@ -19,18 +19,11 @@ from edgewise.export.keras_network import keras_network
 from edgewise.export.observation import observe
 from edgewise.export.plain import Network, Operator, Step
 from edgewise.export.quantization import Range
-from edgewise.export.quantize_aware import QuantizeAware
 from edgewise.spec import ExtraMissingError, InputError
 from edgewise.spec.progress import Reporter, Silent
 from edgewise.spec.quiet import quiet_stderr
 from edgewise.train.framework import seed_everything
 from edgewise.train.pixels import Pixels
-
-try:
-    with quiet_stderr():
-        import tensorflow_model_optimization as tfmot
-except ModuleNotFoundError as error:
-    raise ExtraMissingError("export", error.name or "tensorflow_model_optimization") from error
 
 PATTERNS: Mapping[str, tuple[int, int]] = {"2:4": (2, 4)}
 """Zeros among neighbours along the input channels of a kernel."""
@@ -147,6 +140,16 @@ def compress(
     return Compressed(work.network, learned, figures)
 
 
+def _library() -> Any:
+    """tensorflow-model-optimization, which takes seconds to import and which most exports do without."""
+    try:
+        with quiet_stderr():
+            import tensorflow_model_optimization
+    except ModuleNotFoundError as error:
+        raise ExtraMissingError("export", error.name or "tensorflow_model_optimization") from error
+    return tensorflow_model_optimization
+
+
 def sparsity(network: Network) -> float:
     """The share of zeros in the kernels of convolutions and dense layers, 0-1."""
     kernels = [step.kernel for step in _changed(network) if step.kernel is not None]
@@ -182,12 +185,13 @@ class _Work:
 
     def prune(self, wanted: Compression) -> None:
         """Set the smallest weights of each kernel to zero, more and more of them in the first half of the training."""
+        pruning = _library().sparsity.keras
         if wanted.pattern:
             options: dict[str, Any] = {"sparsity_m_by_n": PATTERNS[wanted.pattern]}
         else:
             steps = self._changing.steps(len(self._photos.labels))
             ramp = max(steps // 2, 1)
-            schedule = tfmot.sparsity.keras.PolynomialDecay(
+            schedule = pruning.PolynomialDecay(
                 0.0, wanted.prune, begin_step=0, end_step=ramp, frequency=max(ramp // 10, 1)
             )
             options = {"pruning_schedule": schedule}
@@ -197,11 +201,11 @@ class _Work:
             layers[step.name] = layer
             if step.operator not in _CHANGED:
                 return layer
-            return tfmot.sparsity.keras.prune_low_magnitude(layer, **options)
+            return pruning.prune_low_magnitude(layer, **options)
 
         student = keras_network(self.network, wrap)
         # The library counts the steps itself, from when its callback says that training begins.
-        callback = tfmot.sparsity.keras.UpdatePruningStep()
+        callback = pruning.UpdatePruningStep()
         callback.set_model(student)
         callback.on_train_begin()
         self._train(student, "pruning", self._changing, lambda: callback.on_epoch_end(None))
@@ -209,6 +213,7 @@ class _Work:
 
     def cluster(self, count: int, *, sparse: bool) -> None:
         """Give each kernel only ``count`` different weights."""
+        clustering = _library().clustering.keras
         layers: dict[str, Any] = {}
         wrappers = []
 
@@ -216,9 +221,9 @@ class _Work:
             layers[step.name] = layer
             if step.operator not in _CHANGED or _distinct(step) <= count:
                 return layer
-            wrappers.append(tfmot.clustering.keras.cluster_weights(
+            wrappers.append(clustering.cluster_weights(
                 layer, number_of_clusters=count, preserve_sparsity=sparse,
-                cluster_centroids_init=tfmot.clustering.keras.CentroidInitialization.KMEANS_PLUS_PLUS,
+                cluster_centroids_init=clustering.CentroidInitialization.KMEANS_PLUS_PLUS,
             ))  # fmt: skip
             return wrappers[-1]
 
@@ -231,6 +236,8 @@ class _Work:
         self, wanted: Compression, ranges: Mapping[str, Range] | None, floats: frozenset[str]
     ) -> dict[str, Range]:
         """Train with rounding; gives the ranges."""
+        from edgewise.export.quantize_aware import QuantizeAware  # as `_library`
+
         if ranges is None or self.network is not self._original:
             ranges = observe(self.network, self._photos.images[:OBSERVED]).typical().bounds()
         aware = QuantizeAware(
