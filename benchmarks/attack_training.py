@@ -53,16 +53,17 @@ LINKS = 6
 """Most kills in one chain."""
 
 
-def has(pattern: str) -> Callable[[Path], bool]:
-    """Whether a run folder has a file of this pattern."""
-    return lambda run: any(run.glob(pattern))
+def has(*patterns: str) -> Callable[[Path], bool]:
+    """Whether a run folder has a file of one of these patterns."""
+    return lambda run: any(any(run.glob(pattern)) for pattern in patterns)
 
 
 PHASES: dict[str, Callable[[Path], bool]] = {
     "loading": lambda _: True,
     "head": has("config.yaml"),
     "range test": has("checkpoints/epoch-00000-head/state.json"),
-    "epochs": has("checkpoints/epoch-00000-rate/state.json"),
+    # Of the checkpoints only the newest are kept.
+    "epochs": has("checkpoints/epoch-00000-rate/state.json", "checkpoints/*-step-*", "checkpoints/epoch-*[1-9]"),
     "finishing": has(f"checkpoints/epoch-{EPOCHS:05d}/state.json"),
     "report": has("predictions.csv"),
 }
