@@ -164,3 +164,15 @@ def test_a_run_without_weights_says_how_to_go_on(small_run: Path, signs_folder: 
     assert isinstance(error, ModelError)
     assert error.got == f"{run} has no model.weights.h5 yet: no epoch was finished"
     assert error.do == f"continue with: edgewise train --out {run} --resume"
+
+
+def test_a_file_is_measured_on_the_engine_that_was_asked_for(colors: Path) -> None:
+    usual = json.loads(evaluate(DATA / "tiny.onnx", colors, "--json").stdout)
+    other = json.loads(evaluate(DATA / "tiny.onnx", colors, "--backend", "openvino", "--threads", "1", "--json").stdout)
+    assert other["confusion"] == usual["confusion"]
+
+
+def test_options_of_files_are_refused_for_a_run_folder(small_run: Path, signs_folder: Path) -> None:
+    error = evaluate(small_run, signs_folder, "--provider", "cuda", "--allow-fallback").exception
+    assert isinstance(error, InputError)
+    assert f"--provider, --allow-fallback for the run folder {small_run}" in str(error)

@@ -155,7 +155,7 @@ def test_metrics_are_those_of_the_kept_weights_on_the_test_photos(whole: Path, s
 def test_the_best_epoch_is_kept(whole: Path, signs_folder: Path) -> None:
     best = max(history(whole), key=lambda row: (row["val_accuracy"], -row["val_loss"]))
     assert json.loads((whole / "metrics.json").read_text())["best_epoch"] == best["epoch"]
-    measured = assess(whole, signs_folder, split="validation", backend=None, threads=None, reporter=Silent())
+    measured = assess(whole, signs_folder, split="validation", reporter=Silent())
     assert measured.metrics.top1 == pytest.approx(best["val_accuracy"])
 
 
@@ -329,15 +329,15 @@ def test_an_unsplit_folder_is_measured_on_the_photos_the_run_has_not_learned(
         (moved / photo.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(photo, moved / photo.parent.name / f"{number}.jpg")
     for data in (flat, moved):
-        measured = assess(run.path, data, split=None, backend=None, threads=None, reporter=Silent())
+        measured = assess(run.path, data, reporter=Silent())
         assert measured.split == "test"
         assert measured.metrics.photos == len(run.photos("test"))
         assert measured.metrics.top1 == pytest.approx(json.loads((run.path / "metrics.json").read_text())["top1"])
     (moved / "heart" / "0.png").write_bytes((Path(__file__).parents[1] / "data" / "red.png").read_bytes())
-    measured = assess(run.path, moved, split=None, backend=None, threads=None, reporter=Silent())
+    measured = assess(run.path, moved, reporter=Silent())
     assert (measured.split, measured.metrics.photos) == ("all", 51)
     with pytest.raises(DataError, match=r"--split test: .* has no split folders"):
-        assess(run.path, moved, split="test", backend=None, threads=None, reporter=Silent())
+        assess(run.path, moved, split="test", reporter=Silent())
 
 
 def test_left_out_photos_are_named_and_the_rest_counted(signs_folder: Path, tmp_path: Path) -> None:

@@ -9,37 +9,43 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgewise.cli.console import load, reporter
+from edgewise.cli.model_options import measures_model
+from edgewise.spec.opening import Opening
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from edgewise.train.assessment import Assessment
 
-Threads = Annotated[int | None, typer.Option(help="CPU threads.", min=1, show_default="all cores")]
-
 MAX_PRINTED_CLASSES = 15
 """Up to so many classes, the confusion matrix is printed; more do not fit into a terminal."""
 
 
+@measures_model
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="A run folder, or a .tflite or .onnx file.", show_default=False)],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="A run folder, or a .tflite or .onnx file; one of another maker with --labels.", show_default=False
+        ),
+    ],
     data: Annotated[Path, typer.Argument(help="Labelled photos, as for train.", show_default=False)],
     split: Annotated[
         str | None, typer.Option(help="train, validation or test.", show_default="test, or all without splits")
     ] = None,
-    backend: Annotated[str | None, typer.Option(help="litert or onnxruntime.", show_default="by the file")] = None,
-    threads: Threads = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for metrics.json and confusion_matrix.png.", show_default=False)
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace figures that are in --out.")] = False,
+    *,
+    opening: Opening,
 ) -> None:
     """Measure top-1, top-5, precision, recall, F1 and confusions on labelled photos."""
     module = load("edgewise.train.assessment", "train")
     if out is not None:
         module.refuse_existing(out, overwrite=overwrite)
-    assessment = module.assess(model, data, split=split, backend=backend, threads=threads, reporter=reporter())
+    assessment = module.assess(model, data, split=split, opening=opening, reporter=reporter())
     if out is not None:
         assessment.save(out)
     if as_json:

@@ -6,6 +6,7 @@ A command takes one parameter ``opening``, and `opens_model` lists the fields of
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,9 +23,13 @@ FOREIGN_PANEL = "Files that Edgewise did not export"
 """Panel of the help, for what cannot be found out about such files."""
 
 Model = Annotated[
-    Path, typer.Argument(help="A .tflite or .onnx file; one of another maker with --labels.", show_default=False)
+    Path,
+    typer.Argument(
+        help="A .tflite or .onnx file, one of another maker with --labels; or a release of which `benchmark --select` "
+        "has chosen one.",
+        show_default=False,
+    ),
 ]
-
 
 Models = Annotated[
     list[Path],
@@ -95,10 +100,15 @@ def _echo_log() -> None:
         logger.addHandler(_Echo())
 
 
-def opens_model(command: Command) -> Command:
-    """Give a command the options of `OPTIONS` in the place of its parameter ``opening``."""
+def opens_model(command: Command, names: Iterable[str] = OPTIONS) -> Command:
+    """Give a command the options of `OPTIONS`, or those with ``names``, in the place of its parameter ``opening``."""
     defaults = {field.name: field.default for field in fields(Opening)}
-    return in_place_of("opening", {name: (OPTIONS[name], defaults[name]) for name in OPTIONS}, _opening)(command)
+    return in_place_of("opening", {name: (OPTIONS[name], defaults[name]) for name in names}, _opening)(command)
+
+
+def measures_model(command: Command) -> Command:
+    """As `opens_model`, for a command that asks which class is the most probable, however probable it is."""
+    return opens_model(command, [name for name in OPTIONS if name != "unknown_threshold"])
 
 
 def _opening(**values: Any) -> Opening:

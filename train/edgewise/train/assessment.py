@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import Field, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgewise.runtime.backends import Backend, open_backend
+from edgewise.runtime.backends import Backend
+from edgewise.runtime.classifier import Classifier
 from edgewise.runtime.folders import refuse_unknown
-from edgewise.runtime.modelfile import read_model
 from edgewise.spec import DataError, InputError
 from edgewise.spec.files import refuse_overwrite, write_text
+from edgewise.spec.opening import Opening
 from edgewise.spec.progress import Reporter
 from edgewise.train.dataset import Dataset, Example, Selection, Skipped, load_dataset, report_skipped
 from edgewise.train.evaluation import Metrics, evaluate
@@ -65,24 +66,23 @@ class _Subject:
 
 
 def assess(
-    model: Path, data: Path, *, split: str | None, backend: str | None, threads: int | None, reporter: Reporter
+    model: Path, data: Path, *, split: str | None = None, opening: Opening | None = None, reporter: Reporter
 ) -> Assessment:
     """Measure a model on labelled photos.
 
     Args:
-        model: a run folder, or a .tflite or .onnx file that Edgewise exported.
+        model: a run folder, or a .tflite or .onnx file; one of another maker needs ``opening.labels``.
         data: a folder of photos. Where it has no splits and is the one the model was trained on, the split of the
             training is used, so that no photo is measured that the model has learned from.
         split: "train", "validation" or "test"; None takes test photos where there are splits, else all.
-        backend: of a model file; None takes the usual one.
-        threads: CPU threads; None: all cores.
+        opening: how a model file is opened; of a run folder, only the threads.
         reporter: is told about the progress.
 
     Raises:
         DataError: the folder cannot be used, or has classes that the model does not know.
         ModelError, BackendError: the model cannot be used.
     """
-    subject = _open(model, backend, threads)
+    subject = _open(model, opening or Opening())
     dataset = load_dataset(data, seed=subject.seed, training=False, selection=subject.selection, reporter=reporter)
     name, examples = _choose(dataset, split, subject)
     if name == "all":
@@ -100,23 +100,26 @@ def assess(
     return Assessment(str(model), name, subject.labels, metrics)
 
 
-def _open(path: Path, backend: str | None, threads: int | None) -> _Subject:
+def _open(path: Path, opening: Opening) -> _Subject:
     if path.is_dir():
-        if backend is not None:
+        if given := [f"--{field.name}".replace("_", "-") for field in fields(Opening) if _is_given(opening, field)]:
             raise InputError(
-                f"--backend {backend} for the run folder {path}", "--backend only with .tflite and .onnx files"
+                f"{', '.join(given)} for the run folder {path}", "such options only with .tflite and .onnx files"
             )
         run = Run.open(path)
         config = run.config
-        reference = KerasReference(run, threads)
+        reference = KerasReference(run, opening.threads)
         size, seed = config.architecture.image_size, config.recipe.seed
         return _Subject(reference, run.labels, size, seed, config.data_sha256, config.selection.shares())
-    model = read_model(path)
-    made: Any = model.manifest.provenance
+    classifier = Classifier.open(path, opening)
+    made: Any = classifier.manifest.provenance
     seed = made.get("seed") if isinstance(made.get("seed"), int) else 0
-    opened = open_backend(model, backend, threads)
-    size, data = model.manifest.input.height, str(made.get("data_sha256"))
-    return _Subject(opened, model.manifest.labels, size, seed, data, _split_of(made))
+    size, data = classifier.manifest.input.height, str(made.get("data_sha256"))
+    return _Subject(classifier.backend, classifier.labels, size, seed, data, _split_of(made))
+
+
+def _is_given(opening: Opening, field: Field[Any]) -> bool:
+    return field.name != "threads" and getattr(opening, field.name) != field.default
 
 
 def _split_of(made: Any) -> Selection:
