@@ -1,0 +1,118 @@
+"""Is one row really faster than another? Decided from the medians of rounds, each measured in a process of its own.
+
+Queries within one process are not independent: where its memory came to lie, which core it began on and what the
+machine did meanwhile are common to all of them. So a round counts as one observation, however many queries it has, and
+the difference has to show beside what rounds of equal code differ by (Kalibera and Jones, "Rigorous benchmarking in
+reasonable time", ISMM 2013). Rounds that were measured in turns are compared pass by pass, so that a machine that
+becomes slower or faster takes both rows along; the interval is Student's, of the mean logarithm of the ratios.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from statistics import fmean, median, variance
+
+from edgewise.benchmarks.statistics import Interval, student
+
+LEAST_ROUNDS = 3
+"""Rounds below which nothing is told: two say next to nothing of how much rounds differ."""
+
+SMALLEST = 0.01
+"""Ratios nearer to 1 than this are called neither faster nor slower: so much may come from where memory lies."""
+
+SAME_WITHIN = 0.03
+"""Rows are called the same where the whole interval of their ratio is at most so far from 1."""
+
+BETWEEN_RUNS = 0.02
+"""By how much medians of equal code differ from one run of the benchmark to another, as a share, on top of what
+rounds of one run differ by."""
+
+
+class Verdict(str, Enum):
+    """What is told of two rows."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    SAME = "same"
+    CANNOT_TELL = "cannot tell"
+
+
+@dataclass(frozen=True)
+class Change:
+    """How the latency of one row compares with that of another."""
+
+    ratio: Interval  # after / before, > 0; below 1: faster
+    verdict: Verdict
+    why: str = ""  # where it cannot be told: what is missing
+
+
+def compare_rounds(
+    before: Sequence[Sequence[float]], after: Sequence[Sequence[float]], *, in_turns: bool, contended: bool = False
+) -> Change:
+    """Compare two rows.
+
+    Args:
+        before: times of each round in one unit, > 0; at least one round, each with at least one time.
+        after: the same of the other row.
+        in_turns: both were measured in one run, and the n-th round of one belongs to the n-th of the other.
+        contended: something else used the machine meanwhile. Such a pair is called faster or slower only where every
+            single round of one is faster than all of the other; same it is never called.
+    """
+    first, second = (
+        [math.log(median(samples)) for samples in before],
+        [math.log(median(samples)) for samples in after],
+    )
+    if in_turns:
+        mean, half = _paired(first, second)
+    else:
+        mean, half = _independent(first, second)
+    ratio = Interval(math.exp(mean), _exp(mean - half), _exp(mean + half))
+    if min(len(first), len(second)) < LEAST_ROUNDS:
+        return Change(ratio, Verdict.CANNOT_TELL, f"it takes at least {LEAST_ROUNDS} rounds of each")
+    if contended and not _apart(first, second):
+        return Change(ratio, Verdict.CANNOT_TELL, "something else used the machine meanwhile")
+    return _decide(ratio)
+
+
+def _decide(ratio: Interval) -> Change:
+    if ratio.low > 1 and ratio.value >= 1 + SMALLEST:
+        return Change(ratio, Verdict.SLOWER)
+    if ratio.high < 1 and ratio.value <= 1 - SMALLEST:
+        return Change(ratio, Verdict.FASTER)
+    if ratio.low >= 1 - SAME_WITHIN and ratio.high <= 1 + SAME_WITHIN:
+        return Change(ratio, Verdict.SAME)
+    return Change(ratio, Verdict.CANNOT_TELL, "rounds of the same row differ by more; give it more --seconds")
+
+
+def _paired(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
+    """Mean and half width of the difference of logarithms."""
+    differences = [b - a for a, b in zip(first, second, strict=False)]
+    count = len(differences)
+    if count < 2:
+        return differences[0], math.inf
+    return fmean(differences), student(count - 1) * math.sqrt(variance(differences) / count)
+
+
+def _independent(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
+    """The same of two runs (Welch, Biometrika 34, 1947), with what one run differs from another by."""
+    mean = fmean(second) - fmean(first)
+    if min(len(first), len(second)) < 2:
+        return mean, math.inf
+    parts = [variance(medians) / len(medians) for medians in (first, second)]
+    total = sum(parts)
+    if total == 0:
+        return mean, BETWEEN_RUNS
+    freedom = total**2 / sum(part**2 / (len(medians) - 1) for part, medians in zip(parts, (first, second), strict=True))
+    return mean, math.hypot(student(int(freedom)) * math.sqrt(total), BETWEEN_RUNS)
+
+
+def _apart(first: Sequence[float], second: Sequence[float]) -> bool:
+    return max(first) < min(second) or max(second) < min(first)
+
+
+def _exp(logarithm: float) -> float:
+    """Without an overflow: an interval without bounds goes from 0 to the largest number."""
+    return math.exp(min(max(logarithm, -700.0), 700.0))
