@@ -97,12 +97,13 @@ def draw(errors: Sequence[LayerError], title: str) -> bytes:
     axes.plot(numbers, [error.sqnr for error in errors], label="all noise up to here")
     axes.plot(numbers, [error.own_sqnr for error in errors], ".", markersize=4, label="the step's own noise")
     for number in sorted(range(len(errors)), key=lambda n: errors[n].own_sqnr)[:3]:
+        left = number < len(errors) / 2
         axes.annotate(
-            errors[number].name, (number + 1, errors[number].own_sqnr), xytext=(0, -9), textcoords="offset points",
-            ha="center", fontsize=7,
+            errors[number].name, (number + 1, errors[number].own_sqnr), xytext=(4 if left else -4, -9),
+            textcoords="offset points", ha="left" if left else "right", fontsize=7,
         )  # fmt: skip
     axes.set(title=title, xlabel="step of the network", ylabel="signal to noise, dB", xlim=(0, len(errors) + 1))
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     axes.grid(alpha=0.3)
     target = io.BytesIO()
     figure.savefig(target, format="png", dpi=120)
