@@ -63,7 +63,7 @@ class OnnxRuntimeEngine:
         provider = _whole_name(settings.provider)
 
         def load() -> Any:
-            options = _options(ort, network, settings)
+            options = session_options(ort, network, settings)
             if optimized is None:
                 return ort.InferenceSession(network.content, options, providers=[provider])
             return _optimized(ort, network, options, optimized)
@@ -107,7 +107,8 @@ def _optimized(ort: Any, network: Network, options: Any, path: Path) -> Any:
     return ort.InferenceSession(str(path), options, providers=[_whole_name(CPU)])
 
 
-def _options(ort: Any, network: Network, settings: Settings) -> Any:
+def session_options(ort: Any, network: Network, settings: Settings) -> Any:
+    """How this engine runs a network: ONNX Runtime's ``SessionOptions``. ``ort`` is the package."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
