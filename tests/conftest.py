@@ -8,7 +8,9 @@ import resource
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -106,3 +108,14 @@ def official_network() -> Any:
 def official_file(request: pytest.FixtureRequest, once: Once) -> Path:
     """The weights of ``official_network`` as Keras writes them. Do not change it."""
     return once("official.h5", lambda path: request.getfixturevalue("official_network").save_weights(path))
+
+
+@pytest.fixture(scope="session")
+def benchmark_results() -> ModuleType:
+    """Results of a benchmark that nobody ran: the module ``unit/benchmark_results.py``."""
+    spec = spec_from_file_location("benchmark_results", Path(__file__).with_name("unit") / "benchmark_results.py")
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

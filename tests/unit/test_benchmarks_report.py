@@ -1,95 +1,30 @@
 from __future__ import annotations
 
-import json
+import csv
+import io
 import re
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import ModuleType
 
+import cv2
+import numpy as np
 import pytest
 
-from edgewise.benchmarks.environment import Machine
-from edgewise.benchmarks.remarks import make_remarks
-from edgewise.benchmarks.report import require_extra, to_html, to_markdown, write_reports
-from edgewise.benchmarks.results import Data, Entry, Failure, Kind, Results, Row, Settings
-from edgewise.benchmarks.rows import make_row
-from edgewise.benchmarks.task import Measurement
-from edgewise.benchmarks.text import comparison, headline
+from edgewise.benchmarks.class_changes import MAX_CLASSES, MAX_COLUMNS, class_changes
+from edgewise.benchmarks.csv_table import to_csv
+from edgewise.benchmarks.disagreements import SHOWN, worst_disagreements
+from edgewise.benchmarks.markdown import to_markdown
+from edgewise.benchmarks.page import to_html
+from edgewise.benchmarks.recommendation import Limits, recommend
+from edgewise.benchmarks.report import require_extra, write_reports
+from edgewise.benchmarks.results import Failure, Results, read_results
+from edgewise.benchmarks.text import comparison, headline, short_names
 from edgewise.spec import ExtraMissingError
 
 HOSTILE = "<img src=x onerror=alert(1)>$x$</svg><script>alert('1')</script>|`_\x1b\udcff.onnx"
-MACHINE = Machine("Fast CPU", "", "x86_64", ("avx2",), 4, 8 << 30, "Linux 6", "", (0.1, 0.1, 0.1))
-DATA = Data("photos", "test", photos=200, available=200, classes=10, sha256="ab" * 32)
-
-
-def measured(milliseconds: float, queries: int, correct: int = 95) -> Measurement:
-    return Measurement(
-        threads=2,
-        sha256="cd" * 32,
-        load_ns=500_000_000,
-        warm_up_calls=10,
-        stable=True,
-        samples_ns=(int(milliseconds * 1e6),) * queries,
-        photo_ns=(int(milliseconds * 2e6),) * 100,
-        correct=correct,
-        bare_bytes=20_000_000,
-        peak_bytes=300_000_000,
-    )
-
-
-def row(name: str, milliseconds: float, *, queries: int = 400, correct: int = 95) -> Row:
-    kind, backend = {"onnx": ("onnx", "onnxruntime"), "tflite": ("tflite", "litert")}.get(
-        name.rpartition(".")[2], ("run", "keras")
-    )
-    scheme = "int8" if "int8" in name else "fp32"
-    sha256 = "" if kind == "run" else "cd" * 32
-    what = Kind.REFERENCE if kind == "run" else Kind.VARIANT
-    made = make_row(
-        Entry(
-            name,
-            f"release/{name}",
-            kind,
-            scheme,
-            backend,
-            sha256,
-            56_000_000,
-            what,
-        ),
-        (measured(milliseconds, queries, correct),) * 2,
-    )
-    assert isinstance(made, Row)
-    return made
-
-
-def results(*rows: Row, failures: tuple[Failure, ...] = ()) -> Results:
-    ordered = tuple(sorted(rows, key=lambda row: row.latency.p50))
-    return Results(
-        name="clothes",
-        release="release",
-        started="2025-01-02T03:04:05+00:00",
-        took_seconds=12.3,
-        command=("edgewise", "benchmark", "my release"),
-        edgewise="0.1.0",
-        machine=MACHINE,
-        versions={"python": "3.11.0", "numpy": "2.0"},
-        settings=Settings(threads=(2,), seconds=10, rounds=2, seed=0, limit=None),
-        data=DATA,
-        labels=(),
-        rows=ordered,
-        failures=failures,
-        remarks=make_remarks(ordered, DATA, MACHINE, 2),
-    )
-
-
-FIVE = (
-    row("clothes-fp32.tflite", 200),
-    row("clothes-int8.tflite", 70, correct=94),
-    row("clothes-fp32.onnx", 150),
-    row("clothes-int8.onnx", 155),
-    row("clothes", 400),
-)
-FAILURE = Failure(Entry("bad.tflite", "release/bad.tflite", "tflite", "int8", "litert", "", 1), "killed by SIGSEGV")
 
 
 class Page(HTMLParser):
@@ -112,129 +47,179 @@ class Page(HTMLParser):
         self.content += data
 
 
-def test_the_rounds_of_a_row_are_combined() -> None:
-    made = make_row(FIVE[0].entry, (measured(1, 400, 90), measured(3, 400, 100)))
-    assert isinstance(made, Row)
-    assert (made.top1.successes, made.top1.total) == (190, 200)
-    assert (made.latency.queries, made.latency.p50, made.latency.p99) == (800, 1.0, 3.0)
-    assert made.images_per_second == pytest.approx(1000 / 4)
-    assert (made.load_ms, made.memory_bytes, made.bare_bytes) == (500, 300_000_000, 20_000_000)
+@pytest.fixture(scope="module")
+def results(benchmark_results: ModuleType) -> Results:
+    """Twenty variants, the network and a plain loop, with a recommendation and a failure."""
+    found: Results = benchmark_results.synthetic()
+    entry = replace(found.rows[0].entry, name="bad.tflite", threads=1)
+    failures = (Failure(entry, "killed by SIGSEGV"),)
+    return replace(found, recommendation=recommend(found.rows, Limits()), failures=failures)
 
 
-def test_a_failed_round_and_no_readable_photo_are_failures() -> None:
-    made = make_row(FIVE[0].entry, (measured(1, 5), Measurement(error="killed by SIGSEGV")))
-    assert made == Failure(FIVE[0].entry, "killed by SIGSEGV")
-    made = make_row(FIVE[0].entry, (replace(measured(1, 5), photo_ns=()),))
-    assert made == Failure(FIVE[0].entry, "no photo could be read")
+@pytest.fixture(scope="module")
+def page(results: Results) -> str:
+    return to_html(results)
 
 
-def test_the_page_needs_nothing_from_outside() -> None:
-    written = to_html(results(*FIVE, failures=(FAILURE,)))
-    page = Page(written)
-    assert not re.search(r"https?://|@import|url\((?!#)", written)
-    assert not {"script", "link", "img", "iframe", "object", "embed", "form"} & set(page.tags)
-    assert all(link.startswith("#") for link in page.links)
-    assert "default-src 'none'; style-src 'unsafe-inline'" in written
-    assert page.tags.count("svg") == 2
+def test_the_page_needs_nothing_from_outside(page: str) -> None:
+    read = Page(page)
+    assert not re.search(r"https?://|@import|url\((?!#)", page)
+    assert not {"link", "iframe", "object", "embed", "form", "base"} & set(read.tags)
+    assert all(link.startswith(("#", "data:image/jpeg;base64,")) for link in read.links)
+    assert re.search(r"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-\S{44}';", page)
+    assert read.tags.count("svg") == 8  # four drawings, for a wide and for a narrow screen
+    assert read.handlers == []
 
 
-def test_the_page_tells_every_figure() -> None:
-    page = Page(to_html(results(*FIVE, failures=(FAILURE,)))).content
-    for told in (
-        "94.0% right in 70 ms per photo: clothes-int8.tflite on LiteRT",
-        "5.7 times as fast as the Keras network it was made from (400 ms), and 1.0 points less often right.",
-        "Keras reference",
-        "int8 · ONNX Runtime",
-        "bad.tflite on LiteRT",
-        "killed by SIGSEGV",
-        "1 of 6 could not be measured",
-        "clothes-int8.onnx on ONNX Runtime is not faster than its float twin here (155 against 150 ms)",
+def test_the_page_tells_every_part(page: str) -> None:
+    told = re.sub(r"\s+", " ", Page(page).content)
+    for part in (
+        "90.9% right in 63 ms per photo: clothes-fp32.onnx on OpenVINO, 2 threads",
+        "6.7 times as fast as the Keras network it was made from (420 ms), and as often right.",
+        "Recommended: clothes-fp32.onnx on OpenVINO, 2 threads",
+        "It is the fastest with at most 1 point of top-1 lost (12 of 20 keep to it): 63 ms",
+        "Why is it not faster?",
+        "the CPU has no VNNI, so that int8 products take three instructions in place of one.",
+        "41.0% of its time",
+        "From a file to its label",
+        "plain loop, for comparison",
+        "Over 5 minutes without a pause",
+        "What this machine computes at most",
+        "Which classes were hurt, which were helped",
+        "Can its probabilities be believed?",
+        "bad.tflite on OpenVINO, 1 threadkilled by SIGSEGV",
+        "1 of 23 could not be measured",
+        "contended",
         "Fast CPU",
         "edgewise benchmark 'my release'",
         "ab" * 32,
     ):
-        assert told in page, told
+        assert part in told, part
 
 
-@pytest.mark.parametrize("rows", [(), FIVE[:1], FIVE])
-def test_the_reports_are_written_for_any_number_of_rows(tmp_path: Path, rows: tuple[Row, ...]) -> None:
-    write_reports(results(*rows, failures=(FAILURE,)), tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["report.html", "report.md", "results.json"]
-    kept = json.loads((tmp_path / "out/results.json").read_text())
-    assert kept["schema"] == 2
-    assert len(kept["rows"]) == len(rows)
-    assert all(len(done["samples_ns"]) == 400 for each in kept["rows"] for done in each["rounds"])
-    assert kept["failures"][0]["error"] == "killed by SIGSEGV"
+@pytest.mark.parametrize("count", [0, 1])
+def test_the_reports_are_written_for_hardly_any_row(results: Results, count: int, tmp_path: Path) -> None:
+    few = replace(results, rows=results.rows[:count], recommendation=None, ceilings=())
+    write_reports(few, tmp_path / "out")
+    names = ["report.html", "report.md", "results.csv", "results.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    kept = read_results(tmp_path / "out/results.json")
+    assert [len(row.rounds) for row in kept.rows] == [4] * count
+    assert kept.failures == few.failures
 
 
-def test_hostile_names_stay_text(tmp_path: Path) -> None:
-    evil = row(HOSTILE, 5)
+def test_hostile_names_stay_text(benchmark_results: ModuleType, tmp_path: Path) -> None:
+    model = benchmark_results.MODELS[1]
+    evil = (model._replace(name=HOSTILE), benchmark_results.MODELS[2]._replace(name="=1+1.onnx"))
+    labels = (HOSTILE, "=cmd", *benchmark_results.LABELS[2:])
+    found = benchmark_results.synthetic(150, labels, folder=HOSTILE, models=evil)
     told = replace(
-        results(evil, row("b.onnx", 6), failures=(Failure(replace(FAILURE.entry, name=HOSTILE), HOSTILE),)),
-        name=HOSTILE,
-        data=replace(DATA, path=HOSTILE, split=HOSTILE),
-        command=(HOSTILE,),
-    )
+        found, name=HOSTILE, command=(HOSTILE,), remarks=(HOSTILE,), started=HOSTILE, versions={HOSTILE: HOSTILE},
+        failures=(Failure(replace(found.rows[0].entry, name=HOSTILE, backend=HOSTILE), HOSTILE),),
+        recommendation=recommend(found.rows, Limits()),
+    )  # fmt: skip
     write_reports(told, tmp_path)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert not {"img", "script"} & set(page.tags)
+    assert "img" not in page.tags
+    assert page.tags.count("script") == 1
     assert page.handlers == []
-    assert "<script>alert('1')</script>" in page.content
-    # Both rows are fp32 on ONNX Runtime, so that the plot writes out their names.
-    assert page.content.count("<img src=x onerror=alert(1)>$x$</svg>") > 5
-    assert page.tags.count("svg") == 2
+    assert page.content.count("<img src=x onerror=alert(1)>$x$</svg>") > 10
+    assert page.tags.count("svg") == 8
     markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "<" not in markdown
     assert "\\|\\`\\_" in markdown
+    assert "\n'=1+1.onnx," in (tmp_path / "results.csv").read_text(encoding="utf-8")
 
 
-def test_the_markdown_has_a_row_per_variant() -> None:
-    lines = to_markdown(results(*FIVE, failures=(FAILURE,))).splitlines()
-    assert (
-        "| clothes-int8.tflite | LiteRT | 94.0% (89.8–96.9%) | 70 | 70 | 70 | 7.14 | 56.0 MB | 300 MB | 0.50 s |"
-        in lines
+def test_the_photos_of_the_worst_disagreements_are_small_pictures(
+    benchmark_results: ModuleType, tmp_path: Path
+) -> None:
+    found = benchmark_results.synthetic(400, folder=str(tmp_path))
+    wanted = [Path(each.photo) for row in found.rows if row.accuracy for each in row.accuracy.worst]
+    noise = np.random.default_rng(0).integers(0, 256, (900, 1200, 3), np.uint8)
+    for path in wanted:
+        path.parent.mkdir(exist_ok=True)
+        assert cv2.imwrite(str(path), noise)
+    first = worst_disagreements(found)[0]
+    (tmp_path / first.name).write_bytes(b"no photo")
+    shown = worst_disagreements(found)
+    assert len({each.name for each in shown}) == len(shown) == SHOWN
+    assert shown[0].picture == ""
+    assert shown[1].picture.startswith("data:image/jpeg;base64,/9j/")
+    assert sum(len(each.picture) for each in shown) < 400_000
+    assert all(each.reference != each.answer for each in shown)
+
+
+def test_many_photos_and_classes_make_a_small_page(benchmark_results: ModuleType) -> None:
+    labels = tuple(f"class {number:03d}" for number in range(200))
+    found = benchmark_results.synthetic(60_000, labels, (2,), models=benchmark_results.MODELS[1:2])
+    changes = class_changes(found)
+    assert changes is not None
+    assert len(changes.lines) == MAX_CLASSES
+    assert len(changes.columns) <= MAX_COLUMNS
+    assert changes.more_lines > 100
+    worst = [line.cells[0].photos for line in changes.lines]
+    assert worst == sorted(worst)
+    assert len(to_html(found)) < 600_000
+
+
+def test_the_class_that_int8_takes_for_another_is_shown(results: Results) -> None:
+    changes = class_changes(results)
+    assert changes is not None
+    assert changes.columns[0].name == "int8.tflite · OpenVINO"
+    assert changes.columns[0].alike == 1  # LiteRT says the same
+    by_label = {line.label: line for line in changes.lines}
+    assert by_label["t-shirt"].cells[0].photos < 0
+    assert by_label["t-shirt"].cells[0].points == pytest.approx(
+        100 * by_label["t-shirt"].cells[0].photos / by_label["t-shirt"].photos
     )
-    assert sum(line.startswith("| clothes") for line in lines) == 5
-    assert "- bad.tflite on LiteRT was not measured: killed by SIGSEGV" in lines
+    grown = [(pair.truth, pair.answer) for pair in changes.pairs]
+    assert len(set(grown)) == len(grown)
+    assert all(pair.after > pair.before for pair in changes.pairs)
 
 
-def test_a_withheld_percentile_is_a_dash_and_explained() -> None:
-    told = results(row("a.onnx", 5, queries=30))
-    assert "| 5 | – | – |" in to_markdown(told)
-    assert any("64 for p90, 662 for p99" in remark for remark in told.remarks)
+def test_the_csv_has_a_line_per_row_with_units(results: Results) -> None:
+    lines = list(csv.DictReader(io.StringIO(to_csv(results))))
+    assert len(lines) == len(results.rows)
+    row = next(line for line in lines if line["kind"] == "reference")
+    assert float(row["p50_ms"]) == pytest.approx(419.527, abs=0.01)
+    assert row["difference_points"] == ""
+    assert float(row["top1_share"]) == pytest.approx(0.908571)
+    assert float(row["bulk_images_per_second"]) == pytest.approx(3.5)
+    assert next(line for line in lines if line["kind"] == "plain")["top1_share"] == ""
 
 
-def test_the_headline_claims_no_more_than_was_measured() -> None:
-    assert headline(results()) == "Nothing could be measured."
-    assert comparison(results(FIVE[0])) == ""
-    assert comparison(results(row("a.onnx", 500), FIVE[4])) == (
+def test_the_markdown_has_a_row_per_row(results: Results) -> None:
+    lines = to_markdown(results).splitlines()
+    assert (
+        "| clothes-int8.tflite | OpenVINO | 2 | 85.0% (82.1–87.6%) | −5.9 (−8.1 to −3.6) | 29.5 (29.3–29.7) | 31.6 "
+        "| 34 | 49.7 | 56.5 MB | 300 MB | 0.53 s |"
+    ) in lines
+    assert sum(line.startswith("| clothes") for line in lines) == len(results.rows)
+    assert "- bad.tflite on OpenVINO, 1 thread was not measured: killed by SIGSEGV" in lines
+    assert any(line.startswith("**Recommended:** clothes-fp32.onnx on OpenVINO, 2 threads") for line in lines)
+
+
+def test_the_headline_claims_no_more_than_was_measured(results: Results) -> None:
+    rows = {(row.entry.scheme, row.entry.backend, row.threads): row for row in results.rows}
+    plain = replace(results, recommendation=None)
+    assert headline(replace(plain, rows=())) == "Nothing could be measured."
+    assert comparison(replace(plain, rows=results.rows[:1])) == ""
+    reference = rows["fp32", "keras", 2]
+    quick = replace(reference, latency=results.rows[0].latency)
+    assert comparison(replace(plain, rows=(quick, *results.rows[1:3]))) == (
         "No exported file is faster here than the Keras network it was made from."
     )
-    assert comparison(results(row("a.onnx", 100), row("b.onnx", 101))) == (
-        "About as fast as b.onnx on ONNX Runtime (101 ms), and as often right."
-    )
+    # Equal within their intervals: no factor is claimed.
+    near = replace(reference, latency=rows["fp32", "litert", 2].latency)
+    assert comparison(replace(plain, rows=(rows["fp32", "litert", 2], near))).startswith("About as fast as the Keras")
 
 
-def test_what_disturbs_a_measurement_is_remarked() -> None:
-    drifting = make_row(
-        FIVE[0].entry, (measured(10, 800), replace(measured(12, 800), stable=False, unreadable=("x.jpg",)))
-    )
-    assert isinstance(drifting, Row)
-    bad = row("b-int8.tflite", 5, queries=800, correct=80)
-    busy = replace(MACHINE, load_average=(3.9, 1.0, 1.0))
-    remarks = "\n".join(make_remarks((drifting, bad), replace(DATA, available=1000, split="all"), busy, threads=4))
-    for told in (
-        "b-int8.tflite on LiteRT loses 15.0 points of top-1 to its float twin.",
-        "Measured on 200 of 1,000 photos",
-        "Photos that cannot be read, left out of every figure: 1 (x.jpg).",
-        "The folder of photos has no splits, so all of them count",
-        "The machine was busy with other things when this began (load average 3.9 on 4 cores)",
-        "clothes-fp32.tflite on LiteRT: the rounds differ (10 and 12 ms)",
-        "the warm-up ended by time, before latencies were stable",
-        "ran with 2 threads, not the 4 that were asked for",
-    ):
-        assert told in remarks, told
-    assert "intervals of top-1" not in remarks
+def test_names_in_drawings_tell_rows_apart(results: Results) -> None:
+    names = short_names(results.rows)
+    assert len(set(names)) == len(names)
+    assert names[0] == "int8.tflite · OpenVINO · 2 threads"
+    assert short_names(results.rows[:2]) == ["int8.tflite · OpenVINO", "int8.onnx · OpenVINO"]
 
 
 @pytest.mark.parametrize("module", ["jinja2", "matplotlib"])

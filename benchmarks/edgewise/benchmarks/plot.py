@@ -1,167 +1,142 @@
-"""The plot of accuracy against latency, as SVG that takes its colours from the page around it."""
+"""The plot of accuracy against latency."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
-from edgewise.benchmarks import text
+from edgewise.benchmarks.drawing import CARD, COLORS, INK, MARKERS, QUIET, WHOLE_NUMBERS, draw, scale_of_times, style
 from edgewise.benchmarks.results import Row
-from edgewise.spec.svg import for_page
+from edgewise.benchmarks.statistics import Share
+from edgewise.benchmarks.text import short_names
 
-SIZES = {"wide": (8.4, 4.6), "narrow": (4.1, 4.4)}
-"""Width and height in inches; text is in points, so that it stays readable in both."""
+HEIGHTS = {"wide": 4.8, "narrow": 4.8}
+"""In inches, by the shape of the screen."""
 
-INKS = {
-    "#010101": "var(--ink)",
-    "#020202": "var(--quiet)",
-    "#030303": "var(--line)",
-    "#040404": "var(--litert)",
-    "#050505": "var(--onnxruntime)",
-    "#060606": "var(--keras)",
-    "#070707": "var(--card)",
-}
-"""Colours that stand for the page's own, so that one drawing fits light and dark."""
+FEW = 8
+"""Up to so many rows, each has its name beside it; of more, those on the front and the reference."""
 
-INK, QUIET, LINE, *_, CARD = INKS
-COLORS = {"litert": "#040404", "onnxruntime": "#050505", "keras": "#060606"}
-MARKERS = {"litert": "o", "onnxruntime": "D", "keras": "s"}
-
-MANY_TIMES = 6.0
-"""Above this ratio of the slowest to the fastest row the latency axis is logarithmic."""
+SMALLEST, LARGEST = 45.0, 320.0
+"""Areas of marks in square points: of an empty file, and of the largest one."""
 
 PLACES = [
     (horizontal, vertical, side)
     for distance in (1, 2, 3.2, 4.6, 6.2)
     for horizontal, vertical, side in (
-        (9, 5 * distance, "left"),
-        (9, -5 * distance - 8, "left"),
-        (-9, 5 * distance, "right"),
-        (-9, -5 * distance - 8, "right"),
-        (0, 5 * distance + 7, "center"),
-        (0, -5 * distance - 15, "center"),
+        (11, 5 * distance, "left"),
+        (11, -5 * distance - 8, "left"),
+        (-11, 5 * distance, "right"),
+        (-11, -5 * distance - 8, "right"),
+        (0, 5 * distance + 9, "center"),
+        (0, -5 * distance - 17, "center"),
     )
 ]
 """Where a label may stand: offset from its point in points, and which of its sides is there. First ones are best."""
 
 
-def draw(rows: Sequence[Row], shape: str) -> str:
-    """Draw the rows.
+def accuracy_against_latency(rows: Sequence[Row], shape: str) -> str:
+    """Draw rows with their 95% intervals, marks as large as their files, and the Pareto front.
 
     Args:
-        rows: at least one measured row.
-        shape: a key of SIZES.
+        rows: those with an accuracy are drawn; at least one.
+        shape: "wide" or "narrow".
 
     Returns:
-        An ``<svg>`` element for HTML, with names escaped, without links to anything outside.
+        As `drawing.draw`.
     """
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    shown = [row for row in rows if row.accuracy]
+    best = pareto(shown)
+    named = shown if len(shown) <= FEW else [row for row in shown if row in best or row.entry.is_reference]
 
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": f"edgewise-{shape}", "font.size": 10}):
-        figure = Figure(figsize=SIZES[shape], layout="constrained")
+    def paint(figure: Any) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
         axes = figure.add_subplot()
-        for row in rows:
-            _mark(axes, row)
-        _scale(axes, rows)
-        _style(axes)
+        _front(axes, best)
+        largest = max(row.entry.bytes for row in shown) or 1
+        for row in shown:
+            _mark(axes, row, row.entry.bytes / largest, strong=row in named)
+        _scale(axes, shown)
+        style(axes)
         figure.draw_without_rendering()
-        _label(axes, rows, FigureCanvasAgg(figure).get_renderer())
-        written = io.StringIO()
-        figure.savefig(
-            written, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Type", "Format"))
-        )
-    return for_page(written.getvalue(), INKS)
+        _label(axes, shown, named, FigureCanvasAgg(figure).get_renderer())
+
+    return draw(shape, HEIGHTS[shape], paint, "accuracy")
 
 
-def _mark(axes: Any, row: Row) -> None:
-    color = COLORS.get(row.entry.backend, QUIET)
-    accuracy, times = 100 * row.top1.share, row.latency
-    axes.plot([times.p50] * 2, [100 * row.top1.low, 100 * row.top1.high], color=color, linewidth=1.6, alpha=0.55)
-    if times.p10 is not None and times.p90 is not None:
-        axes.plot([times.p10, times.p90], [accuracy] * 2, color=color, linewidth=1.6, alpha=0.55)
+def pareto(rows: Sequence[Row]) -> list[Row]:
+    """The rows that no other row beats in both median latency and top-1, fastest first."""
+    front: list[Row] = []
+    for row in sorted(rows, key=lambda row: (row.latency.p50, -_top1(row).share)):
+        if not front or _top1(row).share > _top1(front[-1]).share:
+            front.append(row)
+    return front
+
+
+def _top1(row: Row) -> Share:
+    assert row.accuracy is not None
+    return row.accuracy.top1
+
+
+def _front(axes: Any, front: Sequence[Row]) -> None:
+    """A staircase: whatever lies right of it or below it is beaten by a row on it."""
+    times, shares = [row.latency.p50 for row in front], [100 * _top1(row).share for row in front]
     axes.plot(
-        times.p50,
-        accuracy,
+        [*times, 1e9], [*shares, shares[-1]], drawstyle="steps-post", color=QUIET, linewidth=1, linestyle=(0, (4, 3))
+    )
+    axes.plot([times[0]] * 2, [-1e3, shares[0]], color=QUIET, linewidth=1, linestyle=(0, (4, 3)))
+
+
+def _mark(axes: Any, row: Row, size: float, *, strong: bool) -> None:
+    color, fade = COLORS.get(row.entry.backend, QUIET), 1.0 if strong else 0.45
+    top1, median = _top1(row), row.latency.p50_interval
+    bar = {"color": color, "linewidth": 1.6, "alpha": 0.6 * fade, "zorder": 2}
+    axes.plot([median.value] * 2, [100 * top1.low, 100 * top1.high], **bar)
+    axes.plot([median.low, median.high], [100 * top1.share] * 2, **bar)
+    axes.scatter(
+        [row.latency.p50],
+        [100 * top1.share],
         marker=MARKERS.get(row.entry.backend, "o"),
-        markersize=9,
-        # An int8 row is hollow, so that the scheme shows without colour.
-        markerfacecolor=CARD if row.entry.scheme == "int8" else color,
-        markeredgecolor=color,
-        markeredgewidth=2,
-        linestyle="none",
+        s=SMALLEST + (LARGEST - SMALLEST) * size,
+        facecolor=CARD if row.entry.scheme in WHOLE_NUMBERS else color,
+        edgecolor=color,
+        linewidth=2,
+        alpha=0.85 if strong else fade,
+        zorder=3,
     )
 
 
 def _scale(axes: Any, rows: Sequence[Row]) -> None:
     """Latency from zero, or logarithmic where rows differ much; accuracy as close as the intervals allow."""
-    fastest = min(row.latency.p10 or row.latency.p50 for row in rows)
-    slowest = max(row.latency.p90 or row.latency.p50 for row in rows)
-    if slowest / fastest > MANY_TIMES:
-        from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
-        axes.set_xscale("log")
-        axes.set_xlim(fastest / 1.5, slowest * 2)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.set_xlabel("latency of one photo, ms (logarithmic)  ← faster")
-    else:
-        axes.set_xlim(0, slowest * 1.3)
-        axes.set_xlabel("latency of one photo, ms  ← faster")
-    low, high = 100 * min(row.top1.low for row in rows), 100 * max(row.top1.high for row in rows)
+    fastest = min(row.latency.p50_interval.low for row in rows)
+    slowest = max(row.latency.p50_interval.high for row in rows)
+    scale_of_times(axes, fastest, slowest, "median of one photo")
+    low, high = 100 * min(_top1(row).low for row in rows), 100 * max(_top1(row).high for row in rows)
     room = max(1.0, 0.18 * (high - low))
     bottom = max(0.0, low - room)
     axes.set_ylim(bottom, min(high + room, 100 + room / 3))
     axes.set_ylabel("top-1, %" + (" (axis does not start at 0)" if bottom > 0 else ""))
 
 
-def _style(axes: Any) -> None:
-    axes.grid(color=LINE, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for name, spine in axes.spines.items():
-        spine.set_visible(name in ("left", "bottom"))
-        spine.set_color(LINE)
-    axes.tick_params(colors=QUIET, length=0)
-    axes.xaxis.label.set_color(QUIET)
-    axes.yaxis.label.set_color(QUIET)
-
-
-def _label(axes: Any, rows: Sequence[Row], renderer: Any) -> None:
-    """Write each row's name beside its point, at the place where it covers least."""
+def _label(axes: Any, rows: Sequence[Row], named: Sequence[Row], renderer: Any) -> None:
+    """Write names beside their points, each at the place where it covers least."""
     from matplotlib.transforms import Bbox
 
     inside = axes.get_window_extent(renderer)
-    points = [axes.transData.transform((row.latency.p50, 100 * row.top1.share)) for row in rows]
+    points = [axes.transData.transform((row.latency.p50, 100 * _top1(row).share)) for row in rows]
     taken = [Bbox.from_bounds(x - 9, y - 9, 18, 18) for x, y in points]
     bars = [bar.get_window_extent(renderer) for bar in axes.lines]
-    for row, name in zip(rows, _names(rows), strict=True):
+    for row, name in zip(named, short_names(named), strict=True):
+        place = (row.latency.p50, 100 * _top1(row).share)
         written = axes.annotate(
-            name,
-            (row.latency.p50, 100 * row.top1.share),
-            (0, 0),
-            textcoords="offset points",
-            color=INK,
-            fontsize=9,
-            parse_math=False,
-        )
+            name, place, (0, 0), textcoords="offset points", color=INK, fontsize=9, zorder=4,
+            arrowprops={"arrowstyle": "-", "color": QUIET, "linewidth": 0.8, "shrinkA": 1, "shrinkB": 7},
+        )  # fmt: skip
         # Labels are placed within the axes as they are, so they must not move them.
         written.set_in_layout(False)
         costs = [_move(written, place, renderer, inside, taken, bars) for place in PLACES]
         _move(written, PLACES[costs.index(min(costs))], renderer, inside, taken, bars)
-        taken.append(written.get_window_extent(renderer))
-
-
-def _names(rows: Sequence[Row]) -> list[str]:
-    """Scheme and backend where that tells the rows apart, or else the whole names."""
-    short = [
-        "Keras reference" if row.entry.is_reference else f"{row.entry.scheme} · {row.entry.backend_name}"
-        for row in rows
-    ]
-    whole = [text.plain(f"{row.entry.name} · {row.entry.backend_name}") for row in rows]
-    return short if len(set(short)) == len(short) else whole
+        taken.append(_extent(written, renderer))
 
 
 def _move(
@@ -180,9 +155,18 @@ def _move(
     horizontal, vertical, side = place
     written.set_position((horizontal, vertical))
     written.set_horizontalalignment(side)
-    box = written.get_window_extent(renderer).padded(2)
+    box = _extent(written, renderer).padded(2)
     beyond = (inside.x0 - box.x0, box.x1 - inside.x1, inside.y0 - box.y0, box.y1 - inside.y1)
     outside = sum(max(0, pixels) for pixels in beyond)
     crossed = sum(box.overlaps(bar) for bar in bars)
     worst = sum(map(box.overlaps, taken)) + (outside > 0)
     return float(1000 * worst + 4 * outside + 20 * crossed + 2 * abs(vertical))
+
+
+def _extent(written: Any, renderer: Any) -> Any:
+    """The box of a label's text, without the line to its point."""
+    from matplotlib.text import Text
+
+    # The position is in points beside the mark; only drawing brings it to the text.
+    written.update_positions(renderer)
+    return Text.get_window_extent(written, renderer)

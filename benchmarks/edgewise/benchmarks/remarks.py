@@ -2,58 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 from edgewise.benchmarks.environment import Machine
 from edgewise.benchmarks.results import Data, Row
+from edgewise.benchmarks.side_by_side import is_slower
 from edgewise.benchmarks.statistics import ENOUGH_FOR_P90, ENOUGH_FOR_P99
+from edgewise.benchmarks.text import count, fastest_of_each, milliseconds, points
+from edgewise.spec.files import path_text
 
 DRIFT = 0.10
-"""Difference of the rounds' medians that is worth a word, as a share."""
+"""Difference between quartiles of the rounds' medians that is worth a word, as a share."""
 
-DROP = 0.01
-"""Loss of top-1 through quantization that is worth a word, as a share."""
+NAMED = 5
+"""Rows or photos that a remark names; of more it tells the number."""
 
 
-def make_remarks(rows: tuple[Row, ...], data: Data, machine: Machine, threads: int) -> tuple[str, ...]:
-    """Remarks on measured rows, the most important first."""
+def make_remarks(rows: Sequence[Row], data: Data, machine: Machine) -> tuple[str, ...]:
+    """Remarks on measured rows, fastest first; the most important remark first."""
     return (
+        *_on_contention(rows),
         *_on_quantization(rows),
         *_on_accuracy(rows),
-        *_on_photos(rows, data),
+        *_on_photos(data),
         *_on_quiet(rows, machine),
-        *_on_threads(rows, threads),
+        *_on_threads(rows),
         *_on_percentiles(rows),
     )
 
 
-def _on_quantization(rows: tuple[Row, ...]) -> Iterator[str]:
-    floats = {(row.entry.format, row.entry.backend): row for row in rows if row.entry.scheme == "fp32"}
-    for row in rows:
+def _on_contention(rows: Sequence[Row]) -> Iterator[str]:
+    contended = [row for row in rows if row.contention.contended]
+    for row in contended[:NAMED]:
+        why = "; ".join(row.contention.reasons) or "something else used the machine"
+        yield f"{row.title} was contended to the end, so that its times are not to be relied on: {why}."
+    if len(contended) > NAMED:
+        yield f"Contended as well: {count(len(contended) - NAMED, 'further row')}, marked in the table."
+    repeats = sum(row.contention.repeats for row in rows)
+    if repeats:
+        yield f"Rounds that were measured again because something else used the machine: {repeats:,}."
+
+
+def _on_quantization(rows: Sequence[Row]) -> Iterator[str]:
+    shown = fastest_of_each(rows)
+    floats = {(row.entry.format, row.entry.backend): row for row in shown if row.entry.scheme == "fp32"}
+    for row in shown:
         base = floats.get((row.entry.format, row.entry.backend))
         if base is None or row.entry.scheme == "fp32":
             continue
-        if row.latency.p50 >= base.latency.p50:
-            yield (
-                f"{row.title} is not faster than its float twin here "
-                f"({row.latency.p50:.3g} against {base.latency.p50:.3g} ms): on this machine it saves size only."
-            )
-        if base.top1.share - row.top1.share > DROP:
-            lost = 100 * (base.top1.share - row.top1.share)
-            yield f"{row.title} loses {lost:.1f} points of top-1 to its float twin."
+        if not is_slower(base, row):
+            medians = f"{milliseconds(row.latency.p50)} against {milliseconds(base.latency.p50)} ms"
+            yield f"{row.title} is not faster than its float twin here ({medians}): on this machine it saves size only."
+    for row in shown:
+        difference = row.accuracy.difference if row.accuracy else None
+        if difference and difference.points.high < 0:
+            lost = points(difference.points)
+            yield f"{row.title} is less often right than the reference, beyond chance: {lost} points."
 
 
-def _on_accuracy(rows: tuple[Row, ...]) -> Iterator[str]:
-    shares = [row.top1 for row in rows]
-    if len(shares) > 1 and max(share.low for share in shares) <= min(share.high for share in shares):
+def _on_accuracy(rows: Sequence[Row]) -> Iterator[str]:
+    shares = [row.accuracy.top1 for row in rows if row.accuracy]
+    paired = any(row.accuracy and row.accuracy.difference for row in rows)
+    overlap = bool(shares) and max(share.low for share in shares) <= min(share.high for share in shares)
+    if len(shares) > 1 and overlap and not paired:
         yield (
             f"The intervals of top-1 all overlap: {shares[0].total:,} photos do not show by themselves "
             "that one row is more accurate than another."
         )
 
 
-def _on_photos(rows: tuple[Row, ...], data: Data) -> Iterator[str]:
+def _on_photos(data: Data) -> Iterator[str]:
     if data.photos < data.available:
         yield (
             f"Measured on {data.photos:,} of {data.available:,} photos, chosen with a fixed seed, "
@@ -64,34 +83,47 @@ def _on_photos(rows: tuple[Row, ...], data: Data) -> Iterator[str]:
             "The folder of photos has no splits, so all of them count: top-1 is too good where the network was "
             "trained on some of them."
         )
-    unreadable = tuple(dict.fromkeys(bad for row in rows for done in row.rounds for bad in done.unreadable))
-    if unreadable:
-        shown = "; ".join(unreadable[:5]) + ("; ..." if len(unreadable) > 5 else "")
-        yield f"Photos that cannot be read, left out of every figure: {len(unreadable)} ({shown})."
+    if data.unreadable:
+        shown = "; ".join(path_text(bad) for bad in data.unreadable_shown[:NAMED])
+        more = "; ..." if data.unreadable > len(data.unreadable_shown[:NAMED]) else ""
+        yield f"Photos that cannot be read, left out of every figure: {data.unreadable:,} ({shown}{more})."
 
 
-def _on_quiet(rows: tuple[Row, ...], machine: Machine) -> Iterator[str]:
+def _on_quiet(rows: Sequence[Row], machine: Machine) -> Iterator[str]:
     if machine.load_average and machine.load_average[0] > machine.cores / 2:
         yield (
             f"The machine was busy with other things when this began (load average {machine.load_average[0]:.1f} "
-            f"on {machine.cores} cores): latencies may be too high."
+            f"on {count(machine.cores, 'core')}): latencies may be too high."
         )
+    drifting = [row.title for row in rows if _spread(row) > DRIFT]
+    if drifting:
+        yield f"The rounds differ by more than {DRIFT:.0%}, so that the machine was not steady: {_named(drifting)}."
+    cold = [row.title for row in rows if not all(done.stable for done in row.rounds)]
+    if cold:
+        yield f"A warm-up ended by time, before latencies were stable; give more --seconds: {_named(cold)}."
+
+
+def _spread(row: Row) -> float:
+    """Difference between the quartiles of the rounds' medians, as a share of their median."""
+    medians = sorted(median(done.samples_ns) for done in row.rounds if done.samples_ns)
+    if len(medians) < 2:
+        return 0.0
+    edge = len(medians) // 4
+    return (medians[-1 - edge] - medians[edge]) / median(medians)
+
+
+def _named(titles: Sequence[str]) -> str:
+    more = [f"{len(titles) - NAMED} more"] if len(titles) > NAMED else []
+    return "; ".join((*titles[:NAMED], *more))
+
+
+def _on_threads(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
-        medians = [median(done.samples_ns) / 1e6 for done in row.rounds if done.samples_ns]
-        if medians and max(medians) > (1 + DRIFT) * min(medians):
-            shown = " and ".join(f"{value:.3g}" for value in medians)
-            yield f"{row.title}: the rounds differ ({shown} ms), so the machine was not steady."
-        if not all(done.stable for done in row.rounds):
-            yield f"{row.title}: the warm-up ended by time, before latencies were stable; give it more --seconds."
+        if row.entry.threads and row.threads != row.entry.threads:
+            yield f"{row.title} ran with {count(row.threads, 'thread')}, not the {row.entry.threads} asked for."
 
 
-def _on_threads(rows: tuple[Row, ...], threads: int) -> Iterator[str]:
-    for row in rows:
-        if row.threads != threads:
-            yield f"{row.title} ran with {row.threads} threads, not the {threads} that were asked for."
-
-
-def _on_percentiles(rows: tuple[Row, ...]) -> Iterator[str]:
+def _on_percentiles(rows: Sequence[Row]) -> Iterator[str]:
     if any(row.latency.p99 is None for row in rows):
         yield (
             f"A percentile is given only where there are enough queries for it ({ENOUGH_FOR_P90} for p90, "

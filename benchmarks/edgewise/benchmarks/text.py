@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from edgewise.benchmarks.results import Results
-from edgewise.benchmarks.statistics import Share
+from collections.abc import Sequence
+
+from edgewise.benchmarks.results import Kind, Results, Row
+from edgewise.benchmarks.side_by_side import change
+from edgewise.benchmarks.statistics import Interval, Share
+from edgewise.benchmarks.verdict import Verdict
 
 WITHHELD = "–"
 """Stands where a percentile is withheld."""
@@ -44,28 +48,114 @@ def plain(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in valid)
 
 
+def span(interval: Interval) -> str:
+    """The two ends of an interval of times."""
+    return f"{milliseconds(interval.low)}–{milliseconds(interval.high)}"
+
+
+def signed(value: float) -> str:
+    """Points with their sign; a true minus, and no sign before what is rounded to nothing."""
+    shown = f"{value:+.1f}"
+    return "0.0" if float(shown) == 0 else shown.replace("-", "−")
+
+
+def points_below(drop: float) -> str:
+    """Points of top-1 below or above the reference."""
+    if abs(drop) < 0.05:
+        return "as often right as the reference"
+    size = f"{abs(drop):.1f} points" if f"{abs(drop):.1f}" != "1.0" else "1.0 point"
+    return f"{size} {'below' if drop > 0 else 'above'} the reference"
+
+
+def count(number: int, thing: str) -> str:
+    """A number of things: ``1 photo``, ``2,000 photos``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def shown_row(results: Results) -> Row | None:
+    """The row to talk about: the recommended one, or else the fastest variant, or else the fastest row."""
+    chosen = recommended_row(results) if results.recommendation and results.recommendation.met else None
+    variants = (row for row in results.rows if row.entry.kind is Kind.VARIANT and row.accuracy)
+    return chosen or next(variants, next(iter(results.rows), None))
+
+
+def recommended_row(results: Results) -> Row | None:
+    """The row that the recommendation is about."""
+    found = results.recommendation
+    if found is None:
+        return None
+    wanted = (found.file, found.backend, found.provider, found.threads, Kind.VARIANT.value)
+    return next((row for row in results.rows if row.key == wanted), None)
+
+
 def headline(results: Results) -> str:
     """The one sentence to take away."""
-    if not results.rows:
+    row = shown_row(results)
+    if row is None:
         return "Nothing could be measured."
-    fastest = results.rows[0]
-    accuracy, speed = percent(fastest.top1.share), milliseconds(fastest.latency.p50)
-    return f"{accuracy} right in {speed} ms per photo: {fastest.entry.title}"
+    right = f"{percent(row.accuracy.top1.share)} right in " if row.accuracy else ""
+    return f"{right}{milliseconds(row.latency.p50)} ms per photo: {row.title}"
 
 
 def comparison(results: Results) -> str:
-    """How the fastest row compares with the reference, or else with the slowest row; empty for a single row."""
-    if len(results.rows) < 2:
+    """How that row compares with the reference, or else with the slowest variant; empty where there is none."""
+    shown = shown_row(results)
+    others = [row for row in results.rows if row is not shown and row.accuracy]
+    if shown is None or shown.accuracy is None or not others:
         return ""
-    fastest = results.rows[0]
-    base = next((row for row in results.rows if row.entry.is_reference), results.rows[-1])
-    if base is fastest:
+    base = next((row for row in others if row.entry.is_reference), others[-1])
+    if base.entry.is_reference and base.latency.p50 < min(row.latency.p50 for row in results.rows if row is not base):
         return "No exported file is faster here than the Keras network it was made from."
-    times = base.latency.p50 / fastest.latency.p50
-    points = 100 * (fastest.top1.share - base.top1.share)
-    factor = f"{times:.1f}" if times < 20 else f"{times:,.0f}"
-    speed = f"{factor} times as fast as" if times >= 1.05 else "About as fast as"
-    what = "the Keras network it was made from" if base.entry.is_reference else base.entry.title
+    assert base.accuracy is not None
+    points = 100 * (shown.accuracy.top1.share - base.accuracy.top1.share)
+    what = "the Keras network it was made from" if base.entry.is_reference else base.title
     more = "more" if points > 0 else "less"
     right = "as often right" if abs(points) < 0.05 else f"{abs(points):.1f} points {more} often right"
-    return f"{speed} {what} ({milliseconds(base.latency.p50)} ms), and {right}."
+    return f"{_speed(base, shown)} {what} ({milliseconds(base.latency.p50)} ms), and {right}."
+
+
+def _speed(base: Row, shown: Row) -> str:
+    """How fast a row is against another; about equal where that is not beyond chance."""
+    times = base.latency.p50 / shown.latency.p50
+    if change(base, shown).verdict in (Verdict.SAME, Verdict.CANNOT_TELL) or 0.95 < times < 1.05:
+        return "About as fast as"
+    return f"{times:.1f} times as fast as" if times < 20 else f"{times:,.0f} times as fast as"
+
+
+def short_names(rows: Sequence[Row]) -> list[str]:
+    """Names for drawings, as short as tells the rows apart: ``int8.tflite · LiteRT · 2 threads``."""
+    files = {row.entry.name for row in rows if not row.entry.is_reference}
+    kinds = {(row.entry.format, row.entry.scheme) for row in rows if not row.entry.is_reference}
+    whole = len(files) > len(kinds)
+    names = [_short_name(row, whole=whole, threads=False) for row in rows]
+    if len(set(names)) == len(names):
+        return names
+    return [_short_name(row, whole=whole, threads=True) for row in rows]
+
+
+def _short_name(row: Row, *, whole: bool, threads: bool) -> str:
+    entry = row.entry
+    if entry.is_reference:
+        return "Keras reference"
+    parts = [
+        plain(entry.name) if whole else plain(f"{entry.scheme}.{entry.format}"),
+        f"plain {entry.backend_name}" if entry.kind is Kind.PLAIN else plain(entry.backend_name),
+        *([] if entry.provider == "cpu" else [plain(entry.provider)]),
+        *([count(entry.threads, "thread")] if threads else []),
+    ]
+    return " · ".join(parts)
+
+
+def points(interval: Interval) -> str:
+    """Points with the 95% interval: ``−0.4 (−1.2 to +0.3)``."""
+    return f"{signed(interval.value)} ({signed(interval.low)} to {signed(interval.high)})"
+
+
+def fastest_of_each(rows: Sequence[Row]) -> list[Row]:
+    """Of rows that differ in threads only the fastest; without plain loops, in the order of ``rows``."""
+    best: dict[tuple[str, str, str], Row] = {}
+    for row in rows:
+        entry = row.entry
+        if entry.kind is not Kind.PLAIN:
+            best.setdefault((entry.name, entry.backend, entry.provider), row)
+    return list(best.values())

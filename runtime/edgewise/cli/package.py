@@ -12,7 +12,14 @@ from edgewise.export.targets import Target
 
 
 def package(
-    model: Annotated[Path, typer.Argument(help="A .tflite or .onnx file that Edgewise exported.", show_default=False)],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="A .tflite or .onnx file that Edgewise exported, or a release of which `benchmark --select` has "
+            "chosen one.",
+            show_default=False,
+        ),
+    ],
     target: Annotated[Target, typer.Option(help="Kind of board.", show_default=False)],
     out: Annotated[Path, typer.Option(help="The zip to write.", show_default=False)],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file that is there.")] = False,
@@ -21,8 +28,26 @@ def package(
     from edgewise.spec.files import path_text
 
     packaging = load("edgewise.export.packaging", "export")
+    model = _chosen(model)
     made = packaging.package(model, target, out, overwrite=overwrite)
     typer.echo(f"{path_text(made.path)}  {made.bytes / 1e6:.1f} MB  SHA-256 {made.sha256}")
     if made.model != model.name:
         typer.echo(f"the model is called {made.model} in it", err=True)
     typer.echo(f"next, on the board: unzip it, cd {made.folder}, sh install.sh", err=True)
+
+
+def _chosen(model: Path) -> Path:
+    """The file itself; of a release the one that was chosen, and what the choice cannot say about a board."""
+    from edgewise.runtime.backends import backends_for
+    from edgewise.runtime.selection import resolve
+    from edgewise.spec import Format
+    from edgewise.spec.files import path_text
+    from edgewise.spec.opening import Opening
+
+    path, _, chosen = resolve(model, Opening())
+    if chosen:
+        typer.echo(f"chosen by the benchmark: {path_text(path.name)}", err=True)
+        usual = backends_for(Format(path.suffix[1:].lower()))[0]
+        if chosen.backend != usual:
+            typer.echo(f"it was measured on {chosen.backend}; the package runs it on {usual}", err=True)
+    return path

@@ -11,6 +11,7 @@ from edgewise.cli import predict_options as options
 from edgewise.cli.console import load
 from edgewise.cli.model_options import Model, opens_model
 from edgewise.spec import InputError
+from edgewise.spec.files import path_text
 from edgewise.spec.opening import Opening
 
 if TYPE_CHECKING:
@@ -46,8 +47,12 @@ def predict(
     """
     from edgewise.cli.predict_output import Job, Output, Shelves
     from edgewise.runtime.placing import Way
+    from edgewise.runtime.selection import resolve
     from edgewise.runtime.sources import find
 
+    model, opening, chosen = resolve(model, opening)
+    if chosen:
+        typer.echo(f"chosen by the benchmark: {path_text(chosen.file)}", err=True)
     output = Output(out, _layout(layout, json_lines, out), top_k, overwrite=overwrite, resume=resume)
     output.check()
     if output.is_parquet:

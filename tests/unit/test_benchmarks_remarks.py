@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from types import ModuleType
+
+import pytest
+
+from edgewise.benchmarks.remarks import make_remarks
+from edgewise.benchmarks.results import Results
+from edgewise.benchmarks.task import Measurement
+
+
+@pytest.fixture(scope="module")
+def results(benchmark_results: ModuleType) -> Results:
+    found: Results = benchmark_results.synthetic()
+    return replace(found, machine=replace(found.machine, load_average=(0.1, 0.1, 0.1)))
+
+
+def test_what_disturbs_a_measurement_is_remarked(results: Results) -> None:
+    first, *others = results.rows
+    steps = tuple(
+        Measurement(threads=1, stable=number > 0, samples_ns=(1_000_000 * (10 + number),) * 9) for number in range(8)
+    )
+    rows = (replace(first, rounds=steps, threads=1), *others)
+    data = replace(results.data, available=1000, split="all", unreadable=7, unreadable_shown=("x\udcff.jpg",))
+    machine = replace(results.machine, load_average=(3.9, 1.0, 1.0))
+    told = "\n".join(make_remarks(rows, data, machine))
+    for remark in (
+        "clothes-fp16.onnx on OpenVINO, 2 threads was contended to the end, so that its times are not to be relied on: "
+        "other processes took 34% of a core.",
+        "Rounds that were measured again because something else used the machine: 4.",
+        "clothes-fp16.onnx on OpenVINO, 2 threads is not faster than its float twin here (79.8 against 63 ms): "
+        "on this machine it saves size only.",
+        "clothes-int8.tflite on OpenVINO, 2 threads is less often right than the reference, beyond chance: "
+        "−5.9 (−8.1 to −3.6) points.",
+        "Measured on 700 of 1,000 photos",
+        "The folder of photos has no splits, so all of them count",
+        r"Photos that cannot be read, left out of every figure: 7 (x\xff.jpg; ...).",
+        "The machine was busy with other things when this began (load average 3.9 on 4 cores)",
+        "so that the machine was not steady: clothes-int8.tflite on OpenVINO, 2 threads.",
+        "A warm-up ended by time, before latencies were stable; give more --seconds: clothes-int8.tflite",
+        "clothes-int8.tflite on OpenVINO, 2 threads ran with 1 thread, not the 2 asked for.",
+    ):
+        assert remark in told, remark
+
+
+def test_a_quiet_measurement_needs_few_words(results: Results) -> None:
+    rows = tuple(row for row in results.rows if row.entry.scheme == "fp32")
+    assert make_remarks(rows, results.data, results.machine) == ()
+
+
+def test_a_withheld_percentile_is_explained(results: Results) -> None:
+    first = results.rows[0]
+    row = replace(first, latency=replace(first.latency, p99=None), accuracy=None)
+    told = make_remarks((row,), results.data, results.machine)
+    assert any("64 for p90, 662 for p99" in remark for remark in told)
