@@ -90,6 +90,12 @@ def test_what_the_rounds_do_not_tell_apart_is_a_toss_up(results: Results) -> Non
     )
 
 
+def test_a_quick_run_claims_no_certainty(results: Results) -> None:
+    found = recommend(changed(results, lambda row: replace(row, rounds=row.rounds[:2])), Limits())
+    assert found is not None
+    assert found.certainty.startswith("whether it is the fastest of them for certain, 2 rounds cannot tell; ")
+
+
 def test_a_median_that_may_be_over_the_limit_says_so(results: Results) -> None:
     def widened(row: Row) -> Row:
         wide = Interval(row.latency.p50, 0.7 * row.latency.p50, 1.3 * row.latency.p50)

@@ -10,6 +10,7 @@ from edgewise.benchmarks import text
 from edgewise.benchmarks.results import Kind, Recommendation, Results, Row
 from edgewise.benchmarks.side_by_side import is_slower
 from edgewise.benchmarks.statistics import Interval
+from edgewise.benchmarks.verdict import LEAST_ROUNDS
 from edgewise.runtime.selection import Selection, write_selection
 from edgewise.spec import InputError
 from edgewise.spec.files import path_text
@@ -169,6 +170,9 @@ def _figures(best: _Candidate) -> str:
 
 def _speed(best: _Candidate, others: Sequence[_Candidate]) -> str:
     """Whether it is the fastest for certain."""
+    rounds = len(best.row.rounds)
+    if others and rounds < LEAST_ROUNDS:
+        return f"whether it is the fastest of them for certain, {text.count(rounds, 'round')} cannot tell"
     rivals = [other for other in others if not is_slower(other.row, best.row)]
     if not others:
         return "there is nothing to compare its speed with"

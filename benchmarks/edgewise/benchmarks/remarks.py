@@ -7,9 +7,10 @@ from statistics import median
 
 from edgewise.benchmarks.environment import Machine
 from edgewise.benchmarks.results import Data, Row
-from edgewise.benchmarks.side_by_side import is_slower
+from edgewise.benchmarks.side_by_side import change
 from edgewise.benchmarks.statistics import ENOUGH_FOR_P90, ENOUGH_FOR_P99
 from edgewise.benchmarks.text import count, fastest_of_each, milliseconds, points
+from edgewise.benchmarks.verdict import Verdict
 from edgewise.spec.files import path_text
 
 DRIFT = 0.10
@@ -51,7 +52,10 @@ def _on_quantization(rows: Sequence[Row]) -> Iterator[str]:
         base = floats.get((row.entry.format, row.entry.backend))
         if base is None or row.entry.scheme == "fp32":
             continue
-        if not is_slower(base, row):
+        verdict = change(base, row).verdict
+        if verdict in (Verdict.SLOWER, Verdict.SAME) or (
+            verdict is Verdict.CANNOT_TELL and row.latency.p50 >= base.latency.p50
+        ):
             medians = f"{milliseconds(row.latency.p50)} against {milliseconds(base.latency.p50)} ms"
             yield f"{row.title} is not faster than its float twin here ({medians}): on this machine it saves size only."
     for row in shown:

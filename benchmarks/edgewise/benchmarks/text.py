@@ -115,9 +115,11 @@ def comparison(results: Results) -> str:
 
 
 def _speed(base: Row, shown: Row) -> str:
-    """How fast a row is against another; about equal where that is not beyond chance."""
+    """How fast a row is against another; about equal where the difference is small or may be chance."""
+    one, other, verdict = base.latency.p50_interval, shown.latency.p50_interval, change(base, shown).verdict
     times = base.latency.p50 / shown.latency.p50
-    if change(base, shown).verdict in (Verdict.SAME, Verdict.CANNOT_TELL) or 0.95 < times < 1.05:
+    overlap = one.low <= other.high and other.low <= one.high
+    if verdict is Verdict.SAME or 0.95 < times < 1.05 or (verdict is Verdict.CANNOT_TELL and overlap):
         return "About as fast as"
     return f"{times:.1f} times as fast as" if times < 20 else f"{times:,.0f} times as fast as"
 

@@ -45,6 +45,10 @@ def predict(
 
     A photo that cannot be read is a row with its error, and the others go on. Rows come in the order of the sources.
     """
+    from edgewise.runtime.early import begin_for
+
+    reading = begin_for(model, sources)  # before anything that needs numpy is imported
+
     from edgewise.cli.predict_output import Job, Output, Shelves
     from edgewise.runtime.placing import Way
     from edgewise.runtime.selection import resolve
@@ -52,6 +56,7 @@ def predict(
 
     model, opening, chosen = resolve(model, opening)
     if chosen:
+        reading = begin_for(model, sources)
         typer.echo(f"chosen by the benchmark: {path_text(chosen.file)}", err=True)
     output = Output(out, _layout(layout, json_lines, out), top_k, overwrite=overwrite, resume=resume)
     output.check()
@@ -61,7 +66,7 @@ def predict(
     found = find(sources, _rules(every, shelves.folders, null=null, url=allow_url, private=allow_private))
     if found.ignored:
         typer.echo(f"files ignored, because they are no photos by their suffix: {found.ignored}", err=True)
-    tally = Job(model, opening, found, output, shelves, _names(classes)).run()
+    tally = Job(model, opening, reading, found, output, shelves, _names(classes)).run()
     if tally.failed:
         typer.echo(f"photos that could not be read: {tally.failed} of {tally.rows}", err=True)
     if tally.failed and (strict or tally.failed == tally.rows):
