@@ -13,6 +13,7 @@ import pytest
 
 from edgewise.runtime import Classifier, copies, few
 from edgewise.runtime.copies import private_copy
+from edgewise.runtime.early import begin, begin_for
 from edgewise.runtime.engines.litert import LiteRtEngine
 from edgewise.runtime.engines.packed import PackedEngine, pack
 from edgewise.runtime.few import open_few
@@ -178,3 +179,24 @@ def test_a_file_that_kills_the_loader_kills_a_child_and_is_opened_as_usual(
     monkeypatch.setattr(few, "pack", lambda *_: pack(bad, bad.with_suffix(".packed"), 1))
     assert isinstance(engine_of(open_few(TINY, Opening())), LiteRtEngine)
     assert next(kept.glob("*.sha256")).read_text() == "refused"
+
+
+def test_a_model_file_can_be_read_before_numpy_is_there() -> None:
+    code = "import sys, edgewise.runtime.early; sys.exit(not {'numpy', 'cv2'}.isdisjoint(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_was_begun_to_be_read_is_not_read_again(kept: Path, tmp_path: Path) -> None:
+    usual = answer(open_few(TINY, Opening()))
+    model = shutil.copy(TINY, tmp_path)
+    begun = begin(Path(model))
+    assert begun.result()[1] == kept
+    Path(model).write_bytes(b"something else meanwhile")
+    assert answer(open_few(Path(model), Opening(), begun)) == usual
+
+
+def test_a_file_is_read_early_only_for_a_few_photos(tmp_path: Path) -> None:
+    photo = str(TINY.with_name("red.png"))
+    assert begin_for(TINY, [photo]) is not None
+    assert begin_for(TINY, [str(tmp_path)]) is None
+    assert begin_for(TINY, [photo] * 9) is None

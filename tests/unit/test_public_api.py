@@ -20,11 +20,8 @@ MODULES = sorted(entry.name for entry in pkgutil.walk_packages(edgewise.__path__
 
 def public_names(module: ModuleType) -> set[str]:
     """Names without underscore that are neither modules nor ``from __future__``."""
-    return {
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_") and not inspect.ismodule(value) and name != "annotations"
-    }
+    names = {name for name in dir(module) if not name.startswith("_") and name != "annotations"}
+    return {name for name in names if not inspect.ismodule(getattr(module, name))}
 
 
 def test_the_four_portions_and_the_leaf_make_one_namespace() -> None:

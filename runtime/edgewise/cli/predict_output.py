@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from edgewise.cli.console import interrupted, load, reporter
 from edgewise.runtime.annotate import save_annotated
 from edgewise.runtime.bulk import open_bulk
 from edgewise.runtime.classifier import Classifier
+from edgewise.runtime.early import FEW
+from edgewise.runtime.early import Found as Early
 from edgewise.runtime.few import open_few
 from edgewise.runtime.images import PREPROCESSING_VERSION
 from edgewise.runtime.items import Item
@@ -31,7 +34,6 @@ from edgewise.spec.files import path_text, refuse_overwrite, replacing
 from edgewise.spec.opening import Opening
 from edgewise.spec.progress import Silent
 
-_FEW = 8  # photos that are not worth several copies of the network
 _PROGRESS_SECONDS = 0.1
 
 
@@ -115,6 +117,7 @@ class Job:
 
     model: Path
     opening: Opening
+    reading: Future[Early] | None  # of the model file, begun while this module was being imported
     found: Found
     output: Output
     shelves: Shelves
@@ -127,7 +130,7 @@ class Job:
             EdgewiseError: the model cannot be opened, or something cannot be written.
         """
         tally = Tally()
-        with _opened(self.model, self.opening, self.found) as (classifier, engine):
+        with _opened(self) as (classifier, engine):
             work, start = _Work(self, classifier, engine), time.monotonic()
             made = work.to_stdout(tally) if self.output.path is None else work.to_file(self.output.path, tally)
             seconds = time.monotonic() - start
@@ -231,13 +234,14 @@ def _ran(classifier: Classifier) -> dict[str, str]:
 
 
 @contextmanager
-def _opened(model: Path, opening: Opening, found: Found) -> Iterator[tuple[Classifier, Engine]]:
+def _opened(job: Job) -> Iterator[tuple[Classifier, Engine]]:
     """Open the model once for a few photos, and in copies that compute side by side for many."""
-    if len(found.entries) <= _FEW and not found.waits and not found.has_videos:
-        classifier = open_few(model, opening)
+    found = job.found
+    if len(found.entries) <= FEW and not found.waits and not found.has_videos:
+        classifier = open_few(job.model, job.opening, job.reading)
         yield classifier, Engine(classifier.probabilities)
         return
-    with open_bulk(model, opening) as bulk:
+    with open_bulk(job.model, job.opening) as bulk:
         yield bulk.classifier, Engine(bulk.probabilities, bulk.streams, 1 if found.waits else bulk.batch)
 
 

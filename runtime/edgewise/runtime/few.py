@@ -7,7 +7,7 @@ wherever that is not possible, is opened as usual.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from edgewise.runtime.backends import Choice, EngineBackend, check_signature, choose
 from edgewise.runtime.classifier import Classifier
-from edgewise.runtime.copies import private_copy, private_folder
+from edgewise.runtime.early import Found, begin
 from edgewise.runtime.engines import litert, onnxruntime
 from edgewise.runtime.engines.base import Engine, Kind, Network
 from edgewise.runtime.engines.kept import open_kept, processor
@@ -30,15 +30,20 @@ _MODULES = {litert.NAME: "ai_edge_litert.compiled_model", onnxruntime.NAME: "onn
 _ENGINES = {".tflite": (Format.TFLITE, litert.KIND), ".onnx": (Format.ONNX, onnxruntime.KIND)}
 
 
-def open_few(path: Path, opening: Opening) -> Classifier:
-    """As `Classifier.open`. While a picture is classified, no other thread of Python goes on."""
+def open_few(path: Path, opening: Opening, found: Future[Found] | None = None) -> Classifier:
+    """As `Classifier.open`. While a picture is classified, no other thread of Python goes on.
+
+    Args:
+        path: the file.
+        opening: how.
+        found: what `edgewise.runtime.early.begin` has begun to read of it; None: nothing.
+    """
     usual = Opening(threads=opening.threads, unknown_threshold=opening.unknown_threshold)
     form, kind = _ENGINES.get(path.suffix.lower(), (None, None))
     if form and kind and opening in (usual, replace(usual, backend=kind.name)):
         choice = choose(form, path.name, opening)
-        with ThreadPoolExecutor(1) as side:  # the file is read and verified while the engine is being imported
-            found = side.submit(_find, path)
-            name = f"{kind.name}-{_imported(kind)}-{processor()}{_SUFFIXES[form]}"
+        found = found or begin(path)
+        name = f"{kind.name}-{_imported(kind)}-{processor()}{_SUFFIXES[form]}"
         model, folder = found.result()
         if model is not None and folder is not None:
             usually = partial(_load_usually, path, choice)
@@ -53,18 +58,6 @@ def _imported(kind: Kind) -> str:
     with suppress(ImportError):
         import_module(_MODULES[kind.name])
     return kind.version()
-
-
-def _find(path: Path) -> tuple[ModelFile | None, Path | None]:
-    """A file of ours, without its content, which would be in memory twice; and the folder for what is made of it."""
-    file = read_file(path)
-    if file.manifest is None:
-        return None, None
-    model = replace(own_file(file), content=b"")
-    if file.format is Format.ONNX:
-        return model, private_folder(file.sha256, len(file.content))
-    copy = private_copy(file.content, file.sha256, path.suffix)
-    return model, copy and copy.parent
 
 
 def _load(model: ModelFile, folder: Path, choice: Choice, kept: Path) -> Engine:
