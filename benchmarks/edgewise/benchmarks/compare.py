@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +15,8 @@ from edgewise.spec import InputError
 
 MEMORY_MAY_DIFFER = 0.02
 """Share by which the memory of one machine differs from one kernel to the next."""
+
+Key = tuple[str, str, str, int, str]
 
 RUN_VERSIONS = ("ai-edge-litert", "onnxruntime", "openvino", "numpy", "tensorflow", "edgewise", "python")
 """Software whose version may be why figures differ."""
@@ -48,15 +50,23 @@ class Comparison:
     notes: tuple[str, ...] = field(default=())  # what a reader should know
 
 
+PairKey = tuple[Key, Key]
+"""The keys of two rows."""
+
+
 def compare_results(
-    before: Results, after: Results, *, in_turns: bool = False, across_machines: bool = False
+    before: Results,
+    after: Results,
+    *,
+    changes: Mapping[PairKey, Change] | None = None,
+    across_machines: bool = False,
 ) -> Comparison:
     """Compare two results.
 
     Args:
         before: the first.
         after: the second.
-        in_turns: both were measured in one run, their rounds in turns.
+        changes: how latencies compare, where both were measured in one run; None: it is told from their rounds.
         across_machines: compare even if they are of different machines.
 
     Raises:
@@ -75,14 +85,14 @@ def compare_results(
             f"the two results have no row in common: {_titles(before.rows)}; and {_titles(after.rows)}",
             "the same kinds of files, backends and numbers of threads in both",
         )
-    rows = [_row_change(old, new, before, after, in_turns=in_turns) for old, new in pairs]
+    rows = [_row_change(old, new, before, after, changes or {}) for old, new in pairs]
     return Comparison(
         before=before.name,
         after=after.name,
         rows=tuple(sorted(rows, key=lambda row: -row.latency.ratio.value)),
         only_before=tuple(row.title for row in only_before),
         only_after=tuple(row.title for row in only_after),
-        notes=tuple(_notes(before, after, differences, in_turns=in_turns)),
+        notes=tuple(_notes(before, after, differences, in_turns=changes is not None)),
     )
 
 
@@ -137,14 +147,12 @@ def _unique(rows: Sequence[Row], key: Callable[[Row], Hashable]) -> dict[Hashabl
     return {place: there[0] for place, there in found.items() if len(there) == 1}
 
 
-def _row_change(old: Row, new: Row, before: Results, after: Results, *, in_turns: bool) -> RowChange:
+def _row_change(old: Row, new: Row, before: Results, after: Results, changes: Mapping[PairKey, Change]) -> RowChange:
     top1, paired = _top1(old, new, before, after)
     title = new.title if old.entry.name == new.entry.name else f"{old.title} → {new.title}"
     return RowChange(
         title=title,
-        latency=compare_rounds(
-            _times(old), _times(new), in_turns=in_turns, contended=old.contention.contended or new.contention.contended
-        ),
+        latency=changes.get((old.key, new.key)) or _of_two_runs(old, new),
         before_ms=old.latency.p50,
         after_ms=new.latency.p50,
         top1=top1,
@@ -154,6 +162,11 @@ def _row_change(old: Row, new: Row, before: Results, after: Results, *, in_turns
         before_memory=old.memory_bytes,
         after_memory=new.memory_bytes,
     )
+
+
+def _of_two_runs(old: Row, new: Row) -> Change:
+    contended = old.contention.contended or new.contention.contended
+    return compare_rounds(_times(old), _times(new), in_turns=False, contended=contended)
 
 
 def _times(row: Row) -> list[tuple[int, ...]]:

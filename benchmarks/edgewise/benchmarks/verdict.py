@@ -61,18 +61,31 @@ def compare_rounds(
         contended: something else used the machine meanwhile. Such a pair is called faster or slower only where every
             single round of one is faster than all of the other; same it is never called.
     """
-    first, second = (
-        [math.log(median(samples)) for samples in before],
-        [math.log(median(samples)) for samples in after],
-    )
-    if in_turns:
-        mean, half = _paired(first, second)
-    else:
-        mean, half = _independent(first, second)
+    first, second = ([math.log(median(samples)) for samples in row] for row in (before, after))
+    differences = [b - a for a, b in zip(first, second, strict=False)]
+    mean, half = _of_pairs(differences) if in_turns else _independent(first, second)
+    rounds, apart = min(len(first), len(second)), max(first) < min(second) or max(second) < min(first)
+    return _change(mean, half, rounds, untold=contended and not apart)
+
+
+def compare_turns(ratios: Sequence[Sequence[float]], *, contended: bool = False) -> Change:
+    """Compare two rows that were measured in turns of milliseconds.
+
+    Args:
+        ratios: of each round, the ratio of the second row to the first in each turn, > 0.
+        contended: as in `compare_rounds`; told apart are rows where every round says the same.
+    """
+    differences = [math.log(median(turns)) for turns in ratios]
+    mean, half = _of_pairs(differences)
+    return _change(mean, half, len(differences), untold=contended and min(differences) < 0 < max(differences))
+
+
+def _change(mean: float, half: float, rounds: int, *, untold: bool) -> Change:
+    """From the mean logarithm of the ratio and the half width of its interval."""
     ratio = Interval(math.exp(mean), _exp(mean - half), _exp(mean + half))
-    if min(len(first), len(second)) < LEAST_ROUNDS:
+    if rounds < LEAST_ROUNDS:
         return Change(ratio, Verdict.CANNOT_TELL, f"it takes at least {LEAST_ROUNDS} rounds of each")
-    if contended and not _apart(first, second):
+    if untold:
         return Change(ratio, Verdict.CANNOT_TELL, "something else used the machine meanwhile")
     return _decide(ratio)
 
@@ -87,13 +100,11 @@ def _decide(ratio: Interval) -> Change:
     return Change(ratio, Verdict.CANNOT_TELL, "rounds of the same row differ by more; give it more --seconds")
 
 
-def _paired(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
-    """Mean and half width of the difference of logarithms."""
-    differences = [b - a for a, b in zip(first, second, strict=False)]
-    count = len(differences)
-    if count < 2:
+def _of_pairs(differences: Sequence[float]) -> tuple[float, float]:
+    """Mean and half width of logarithms of ratios."""
+    if len(differences) < 2:
         return differences[0], math.inf
-    return fmean(differences), student(count - 1) * math.sqrt(variance(differences) / count)
+    return fmean(differences), student(len(differences) - 1) * math.sqrt(variance(differences) / len(differences))
 
 
 def _independent(first: Sequence[float], second: Sequence[float]) -> tuple[float, float]:
@@ -107,10 +118,6 @@ def _independent(first: Sequence[float], second: Sequence[float]) -> tuple[float
         return mean, BETWEEN_RUNS
     freedom = total**2 / sum(part**2 / (len(medians) - 1) for part, medians in zip(parts, (first, second), strict=True))
     return mean, math.hypot(student(int(freedom)) * math.sqrt(total), BETWEEN_RUNS)
-
-
-def _apart(first: Sequence[float], second: Sequence[float]) -> bool:
-    return max(first) < min(second) or max(second) < min(first)
 
 
 def _exp(logarithm: float) -> float:

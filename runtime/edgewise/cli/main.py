@@ -11,7 +11,7 @@ import typer
 from edgewise.cli.console import interrupted, report_error
 from edgewise.spec.errors import EdgewiseError
 
-COMMANDS = ("demo", "train", "evaluate", "predict", "live", "benchmark", "inspect", "package")
+COMMANDS = ("demo", "train", "evaluate", "predict", "live", "benchmark", "compare", "inspect", "package")
 """In the order of the help. Each is a function in the module of its name."""
 
 GROUPS = ("data", "export")
