@@ -60,8 +60,10 @@ def _print(assessment: Assessment) -> None:
     from rich.table import Table
 
     metrics, console = assessment.metrics, Console()
+    # Of five classes, all are among the best five.
+    top5 = f"top-5 {metrics.top5:.2%}   " if len(metrics.classes) > 5 else ""
     console.print(
-        f"top-1 {metrics.top1:.2%}   top-5 {metrics.top5:.2%}   macro F1 {metrics.macro_f1:.3f}   "
+        f"top-1 {metrics.top1:.2%}   {top5}macro F1 {metrics.macro_f1:.3f}   "
         f"({metrics.photos} {assessment.split} photos)",
         highlight=False,
     )

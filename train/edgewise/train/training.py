@@ -180,9 +180,9 @@ class Training:
 
 
 def _result(metrics: Metrics, split: str, out: Path) -> str:
-    return (
-        f"{split}: {metrics.top1:.1%} of {metrics.photos} photos right (top-5 {metrics.top5:.1%}); the run is in {out}"
-    )
+    # Of five classes, all are among the best five.
+    top5 = f" (top-5 {metrics.top5:.1%})" if len(metrics.classes) > 5 else ""
+    return f"{split}: {metrics.top1:.1%} of {metrics.photos} photos right{top5}; the run is in {out}"
 
 
 def _csv(rows: Iterable[dict[str, Any]]) -> str:
