@@ -92,6 +92,7 @@ def test_a_file_that_was_exported_again_is_refused(release: Path) -> None:
         ("file", "/etc/passwd"),
         ("file", "notes.txt"),
         ("file", "a\0.onnx"),
+        ("file", "\x1b[2J.onnx"),
         ("file", ["tiny.onnx"]),
         ("sha256", "cd" * 31),
         ("backend", "x; rm"),

@@ -31,7 +31,7 @@ MAX_THREADS = 4096
 _EXPECTED = "a file that `edgewise benchmark --select` wrote"
 _AGAIN = f"choose again with `edgewise benchmark RELEASE --data DATA --out OUT --select`, or remove {SELECTED}"
 _PATTERNS = {
-    "file": rf"[^/\0]+\.({'|'.join(form.value for form in Format)})",
+    "file": rf"[^/\x00-\x1f\x7f]+\.({'|'.join(form.value for form in Format)})",
     "sha256": r"[0-9a-f]{64}",
     "backend": r"[a-z0-9]{1,32}",
     "provider": r"[a-z0-9_:.-]{1,64}",
