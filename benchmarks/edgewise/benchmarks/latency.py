@@ -70,8 +70,16 @@ def warm_up(call: Callable[[], object], clock: Clock, limit_ns: int) -> WarmUp:
             return WarmUp(len(samples), stable=False)
 
 
-def measure(call: Callable[[], object], clock: Clock, limit_ns: int) -> tuple[int, ...]:
+def measure(
+    call: Callable[[], object], clock: Clock, limit_ns: int, between: Callable[[], object] = lambda: None
+) -> tuple[int, ...]:
     """Time calls one after the other until ``limit_ns`` are over, AT_LEAST to AT_MOST of them.
+
+    Args:
+        call: what is timed.
+        clock: with what.
+        limit_ns: nanoseconds.
+        between: called after each of them, outside of what is timed.
 
     Returns:
         Nanoseconds of each call, in order.
@@ -80,4 +88,5 @@ def measure(call: Callable[[], object], clock: Clock, limit_ns: int) -> tuple[in
     samples: list[int] = []
     while len(samples) < AT_LEAST or (clock.now() < end and len(samples) < AT_MOST):
         samples.append(timed(call, clock))
+        between()
     return tuple(samples)

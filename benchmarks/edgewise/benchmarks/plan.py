@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgewise.benchmarks.results import Entry, Kind
+from edgewise.benchmarks.entry import Entry, Kind
+from edgewise.benchmarks.model_info import ModelInfo, read_info
+from edgewise.benchmarks.ways import Ways, check_ways, entries_of
+from edgewise.runtime.backends import usable_cores
 from edgewise.spec import EdgewiseError, Format, InputError, ModelError
-from edgewise.spec.files import sha256_file
 
 INDEX = "index.json"
 SUFFIXES = tuple(f".{format_.value}" for format_ in Format)
@@ -22,38 +24,48 @@ class Plan:
 
     name: str
     entries: tuple[Entry, ...]
-    labels: Mapping[str, tuple[str, ...]]  # by path of each readable model file
+    models: Mapping[str, ModelInfo]  # by path of each readable model file
     remarks: tuple[str, ...]  # why something that could be expected is not among the entries
     run: Path | None = None  # the run folder that the files were made from, where it is known
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names of all files: those of the first in its order, then what others have beside."""
+        return tuple(dict.fromkeys(label for model in self.models.values() for label in model.labels))
 
-def make_plan(release: Path, reference: str | None) -> Plan:
+
+def make_plan(release: Path, reference: str | None, ways: Ways | None = None) -> Plan:
     """Find what to measure.
 
     Args:
         release: release folder, folder of model files, or one model file.
         reference: run folder; ``"none"``; None for the one that the release's index names.
+        ways: how each file is measured; None: on every backend, with all cores.
 
     Raises:
         InputError: ``release`` has no model file, or ``reference`` is not a folder.
         ModelError: the index cannot be read, or not one model file can.
+        BackendError: a backend or provider that was asked for is not there.
     """
     index = _read_index(release)
     files = _model_files(release, index)
+    ways = ways or Ways((usable_cores(),))
+    check_ways(ways)
     entries: list[Entry] = []
-    labels: dict[str, tuple[str, ...]] = {}
-    for path, digest in files:
-        found, known = _variants(path, digest)
-        entries += found
-        if known:
-            labels[str(path)] = known
-    if not labels:
+    models: dict[str, ModelInfo] = {}
+    for path, digest, gzip_bytes in files:
+        try:
+            info = models[str(path)] = read_info(path, digest, gzip_bytes, INDEX)
+            entries += entries_of(info, ways)
+        except EdgewiseError as error:  # noqa: PERF203 - a few files
+            entries.append(Entry(path.name, str(path), path.suffix[1:], "", "", "", _size(path), error=str(error)))
+    if not models:
         raise ModelError(f"no model file of {release} can be read; the first: {entries[0].error}")
     run, remark = _find_run(release, index, reference)
     if run is not None:
-        entries.append(_reference(run))
+        entries += _references(run, ways)
     name = str(index.get("name") or release.resolve().stem)
-    return Plan(name, tuple(entries), labels, (remark,) if remark else (), run)
+    return Plan(name, tuple(entries), models, (remark,) if remark else (), run)
 
 
 def _read_index(release: Path) -> Mapping[str, Any]:
@@ -72,17 +84,20 @@ def _read_index(release: Path) -> Mapping[str, Any]:
     return dict(index)
 
 
-def _model_files(release: Path, index: Mapping[str, Any]) -> list[tuple[Path, str]]:
-    """Each model file with the SHA-256 that the index gives for it, or an empty text."""
+def _model_files(release: Path, index: Mapping[str, Any]) -> list[tuple[Path, str, int]]:
+    """Each model file with the SHA-256 and the compressed size that the index gives for it, or an empty text and 0."""
     if index:
         # Only the last part of a name counts, so that an index cannot reach outside of its folder.
-        return [(release / Path(str(item["file"])).name, str(item.get("sha256", ""))) for item in index["variants"]]
+        return [
+            (release / Path(str(item["file"])).name, str(item.get("sha256", "")), _count(item.get("gzip_bytes")))
+            for item in index["variants"]
+        ]
     if release.is_file():
-        return [(release, "")]
+        return [(release, "", 0)]
     if not release.is_dir():
         raise InputError(f"{release} does not exist", "a release folder or a model file")
     there = (path for path in sorted(release.iterdir()) if path.suffix in SUFFIXES and path.is_file())
-    files = [(path, "") for path in there if ".rejected" not in path.suffixes]
+    files = [(path, "", 0) for path in there if ".rejected" not in path.suffixes]
     if not files:
         raise InputError(
             f"{release} has no model file",
@@ -92,41 +107,17 @@ def _model_files(release: Path, index: Mapping[str, Any]) -> list[tuple[Path, st
     return files
 
 
-def _variants(path: Path, digest: str) -> tuple[list[Entry], tuple[str, ...]]:
-    """One entry per backend and the labels; where the file cannot be read, one entry with the error and no labels."""
-    try:
-        return _readable(path, digest)
-    except EdgewiseError as error:
-        return [Entry(path.name, str(path), path.suffix[1:], "", "", "", _size(path), error=str(error))], ()
-
-
-def _readable(path: Path, digest: str) -> tuple[list[Entry], tuple[str, ...]]:
-    from edgewise.runtime.backends import backends_for
-    from edgewise.runtime.modelfile import read_model
-
-    if digest and path.is_file() and sha256_file(path) != digest:
-        raise ModelError(
-            f"{path} is not the file that {INDEX} describes: its SHA-256 differs", do="copy or export the release again"
-        )
-    model = read_model(path)
-    entries = [
+def _references(run: Path, ways: Ways) -> list[Entry]:
+    """The Keras network, with each number of threads."""
+    size = _size(run / "model.weights.h5")
+    many = len(ways.threads) > 1
+    return [
         Entry(
-            name=path.name,
-            path=str(path),
-            format=model.format.value,
-            scheme=model.manifest.scheme.value,
-            backend=backend,
-            sha256=model.sha256,
-            bytes=len(model.content),
+            run.resolve().name, str(run), "run", "fp32", "keras", "", size, Kind.REFERENCE,
+            threads=threads, shows_threads=many,
         )
-        for backend in backends_for(model.format)
-    ]
-    return entries, tuple(model.manifest.labels)
-
-
-def _reference(run: Path) -> Entry:
-    weights = run / "model.weights.h5"
-    return Entry(run.resolve().name, str(run), "run", "fp32", "keras", "", _size(weights), Kind.REFERENCE)
+        for threads in ways.threads
+    ]  # fmt: skip
 
 
 def _find_run(release: Path, index: Mapping[str, Any], reference: str | None) -> tuple[Path | None, str]:
@@ -148,3 +139,8 @@ def _find_run(release: Path, index: Mapping[str, Any], reference: str | None) ->
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
+
+
+def _count(value: object) -> int:
+    """A number of an index, which may be anything; 0 for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

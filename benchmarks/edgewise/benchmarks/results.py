@@ -75,28 +75,6 @@ class Row:
         """What identifies the row."""
         return self.entry.key
 
-    @property
-    def top1(self) -> Share:
-        """Of a row with accuracy."""
-        assert self.accuracy is not None
-        return self.accuracy.top1
-
-    @property
-    def images_per_second(self) -> float:
-        """One after the other, from file to label."""
-        photo_ns = [time for done in self.rounds for time in done.photo_ns]
-        return len(photo_ns) / (sum(photo_ns) / 1e9)
-
-    @property
-    def load_ms(self) -> float:
-        """From a bare interpreter to the first label."""
-        return self.start_ms.value if self.start_ms else 0.0
-
-    @property
-    def bare_bytes(self) -> int:
-        """The part of the memory that a bare interpreter takes."""
-        return min(done.bare_bytes for done in self.rounds)
-
 
 @dataclass(frozen=True)
 class Failure:

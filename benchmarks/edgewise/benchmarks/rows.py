@@ -1,30 +1,119 @@
-"""From the rounds of an entry to its row."""
+"""From everything that was measured of an entry to its row."""
 
 from __future__ import annotations
 
-from edgewise.benchmarks.results import Accuracy, Contention, Entry, Failure, Row
-from edgewise.benchmarks.statistics import bootstrap_median, latency, share
-from edgewise.benchmarks.task import Measurement
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from edgewise.benchmarks.contention import find_contention
+from edgewise.benchmarks.figures import Accuracy, Ceiling, Contention, Energy, Stages, Sustained, Throughput
+from edgewise.benchmarks.results import Entry, Failure, Row
+from edgewise.benchmarks.statistics import bootstrap_median, latency
+from edgewise.benchmarks.task import Measurement, Rate, Series, StageSums
+
+WHOLE_NUMBERS = ("int8", "w8a16")
+"""Beginnings of the names of schemes that compute in whole numbers."""
 
 
-def make_row(entry: Entry, rounds: tuple[Measurement, ...]) -> Row | Failure:
-    """Combine the rounds of one entry; where one round failed, the entry failed."""
-    error = entry.error or next((done.error for done in rounds if done.error), "")
-    photo_ns = [time for done in rounds for time in done.photo_ns]
-    if not error and not photo_ns:
-        error = "no photo could be read"
+@dataclass
+class Gathered:
+    """What was measured of one entry so far."""
+
+    rounds: dict[int, Measurement] = field(default_factory=dict)  # by pass
+    repeats: int = 0
+    rate: Rate | None = None
+    series: Series | None = None
+    memory_bytes: int = 0
+    accuracy: Accuracy | None = None
+    macs: int = 0
+    error: str = ""
+
+
+def make_row(entry: Entry, found: Gathered, ceilings: Sequence[Ceiling] = (), best_hz: float = 0.0) -> Row | Failure:
+    """Combine what was measured; where something failed, the entry failed.
+
+    Args:
+        entry: what was measured.
+        found: the figures.
+        ceilings: the machine's peaks.
+        best_hz: highest clock that was seen; 0: not known.
+    """
+    rounds = tuple(found.rounds[number] for number in sorted(found.rounds))
+    error = entry.error or found.error or next((done.error for done in rounds if done.error), "")
+    if not error and not any(done.samples_ns for done in rounds):
+        error = "nothing was measured"
     if error:
         return Failure(entry, error)
-    right = share(sum(done.correct for done in rounds), len(photo_ns))
+    times = latency([done.samples_ns for done in rounds])
     return Row(
         entry=entry,
         threads=rounds[0].threads,
-        provider="cpu",
-        precision="fp32",
-        latency=latency([done.samples_ns for done in rounds]),
-        contention=Contention(contended=False),
-        accuracy=Accuracy(len(photo_ns), right, None, 0.0, 0.0, 0.0, None, None, None, (), (), ()),
-        start_ms=bootstrap_median([[done.load_ns / 1e6] for done in rounds]),
-        memory_bytes=max(done.peak_bytes for done in rounds),
+        provider=rounds[0].provider,
+        precision=rounds[0].precision,
+        latency=times,
+        contention=_contention(found, rounds, best_hz),
+        accuracy=found.accuracy,
+        offline=_throughput(found.rate),
+        stages=_stages(rounds),
+        start_ms=bootstrap_median([[done.start_ns / 1e6] for done in rounds]),
+        memory_bytes=found.memory_bytes,
+        energy=_energy(rounds),
+        sustained=_sustained(found.series),
+        ceiling_share=ceiling_share(entry, found.macs, times.p50, ceilings),
         rounds=rounds,
+        macs=found.macs,
+    )
+
+
+def ceiling_share(entry: Entry, macs: int, milliseconds: float, ceilings: Sequence[Ceiling]) -> float | None:
+    """Share of the machine's peak that a network reaches; None where one of them is not known."""
+    peak = next((ceiling for ceiling in ceilings if ceiling.threads == entry.threads), None)
+    if peak is None or not macs or entry.provider != "cpu":
+        return None
+    giga = peak.int8_gops if entry.scheme.startswith(WHOLE_NUMBERS) else peak.fp32_gflops
+    return 2 * macs / (milliseconds * 1e6) / giga if giga else None
+
+
+def _contention(found: Gathered, rounds: Sequence[Measurement], best_hz: float) -> Contention:
+    told = [reason for done in rounds for reason in find_contention(done.loads, best_hz)]
+    if found.rate:
+        told += [f"with many photos at once, {reason}" for reason in find_contention(found.rate.loads, best_hz)]
+    return Contention(bool(told), tuple(dict.fromkeys(told)), found.repeats)
+
+
+def _throughput(rate: Rate | None) -> Throughput | None:
+    if rate is None or not rate.images_per_second:
+        return None
+    return Throughput(bootstrap_median([[value] for value in rate.images_per_second]), rate.batch, rate.streams)
+
+
+def _stages(rounds: Sequence[Measurement]) -> Stages | None:
+    sums = StageSums()
+    for done in rounds:
+        sums = sums.plus(done.stages)
+    if not sums.photos:
+        return None
+    parts = (sums.read, sums.decode, sums.resize, sums.inference)
+    return Stages(*(part / sums.photos / 1e6 for part in (*parts, sums.total - sum(parts))))
+
+
+def _energy(rounds: Sequence[Measurement]) -> Energy | None:
+    counted = [done for done in rounds if done.joules is not None]
+    queries = sum(len(done.samples_ns) for done in counted)
+    if not queries:
+        return None
+    return Energy(sum(done.joules or 0.0 for done in counted) / queries, counted[0].energy_source)
+
+
+def _sustained(series: Series | None) -> Sustained | None:
+    if series is None or not series.medians_ns:
+        return None
+    return Sustained(
+        minutes=series.seconds / 60,
+        first_ms=series.first_ns / 1e6,
+        last_ms=series.last_ns / 1e6,
+        throttled=series.throttled,
+        celsius_first=series.celsius_first,
+        celsius_last=series.celsius_last,
+        series_ms=tuple(median / 1e6 for median in series.medians_ns),
     )

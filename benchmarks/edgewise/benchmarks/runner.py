@@ -1,218 +1,170 @@
-"""Running a benchmark: each measurement in a fresh child process, rounds in ABBA order, then the reports."""
+"""Running a benchmark: reading the release and the photos, measuring each in fresh processes, then the reports."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
-from edgewise.benchmarks.environment import describe_machine, installed_versions
-from edgewise.benchmarks.photos import check_labels, choose, digest, held_out
+from edgewise.benchmarks.campaign import Campaign, Step
+from edgewise.benchmarks.chosen_photos import Chosen, photos_for, read_data
+from edgewise.benchmarks.environment import Machine, describe_machine, installed_versions
+from edgewise.benchmarks.journal import FOLDER, Journal
+from edgewise.benchmarks.memory import bare_bytes
 from edgewise.benchmarks.plan import Plan, make_plan
+from edgewise.benchmarks.processes import FreshProcesses, Processes
+from edgewise.benchmarks.reasons import with_reasons
+from edgewise.benchmarks.recommendation import recommend
 from edgewise.benchmarks.remarks import make_remarks
 from edgewise.benchmarks.report import RESULTS, require_extra, write_reports
-from edgewise.benchmarks.results import Data, Entry, Failure, Results, Row, Settings
+from edgewise.benchmarks.request import Request
+from edgewise.benchmarks.results import Failure, Results, Row, Settings
 from edgewise.benchmarks.rows import make_row
-from edgewise.benchmarks.task import Measurement, Task
-from edgewise.runtime.backends import usable_cores
-from edgewise.spec import DataError, InputError
+from edgewise.benchmarks.ways import Ways, parse_threads
 from edgewise.spec.child import safe_python
-from edgewise.spec.files import refuse_overwrite
+from edgewise.spec.files import refuse_overwrite, sha256_file
 
-ROUNDS = 2
-"""Each row is measured once on the way down the list and once on the way up (ABBA), so that a drift of the machine,
-such as its warming up, hits all rows alike."""
-
-PATIENCE_SECONDS = 600
-"""A child process is given up after this time plus PATIENCE_PER_PHOTO for each photo and ten times its budget."""
-
-PATIENCE_PER_PHOTO = 10
+Progress = Callable[[Step], None]
 
 
-@dataclass(frozen=True)
-class Step:
-    """Where the benchmark is."""
-
-    done: int  # measurements behind us
-    total: int
-    title: str  # what is measured now
-
-
-def run_benchmark(
-    release: Path,
-    data: Path,
-    out: Path,
-    *,
-    reference: str | None = None,
-    threads: int | None = None,
-    split: str = "test",
-    limit: int | None = None,
-    seed: int = 0,
-    seconds: float = 10.0,
-    overwrite: bool = False,
-    command: tuple[str, ...] = (),
-    progress: Callable[[Step], None] = lambda _: None,
-) -> Results:
-    """Measure every variant of a release and write ``results.json``, ``report.md`` and ``report.html``.
+def run_benchmark(request: Request, progress: Progress = lambda _: None) -> Results:
+    """Measure every variant of a release and write the reports.
 
     Args:
-        release: release folder, folder of model files, or one model file.
-        data: folder of class folders, or of split folders of class folders.
-        out: folder for the reports.
-        reference: run folder to compare with; ``"none"``; None for the one that the release names.
-        threads: for every backend; None for all cores that may be used.
-        split: which split of ``data``, where it has splits.
-        limit: number of photos, the same of each class; None for all.
-        seed: of that choice.
-        seconds: for the latency of each row, all rounds together, > 0.
-        overwrite: replace an earlier report in ``out``.
-        command: the command line, for the record.
+        request: what is asked for.
         progress: called before each measurement, and once at the end.
 
     Raises:
         ExtraMissingError: the report cannot be drawn; raised before anything is measured.
         OutputError: ``out`` exists, or cannot be written.
-        InputError, ModelError: ``release``, ``data`` or an option cannot be used.
+        InputError, ModelError, BackendError: the release, the photos or an option cannot be used.
     """
     require_extra()
-    refuse_overwrite(out, overwrite=overwrite, is_ours=lambda folder: (folder / RESULTS).is_file())
-    threads = usable_cores() if threads is None else threads
-    if threads < 1 or not seconds > 0:
-        raise InputError(f"--threads is {threads} and --seconds is {seconds:g}", "both above 0")
-    plan = make_plan(release, reference)
-    results = _measure_plan(plan, data, split, Settings((threads,), seconds, ROUNDS, seed, limit), progress)
-    results = replace(results, release=str(release), command=command)
-    write_reports(results, out)
+    effort = request.effort()
+    _refuse_overwrite(request)
+    ways = Ways(parse_threads(request.threads or effort.threads), request.backends, request.providers)
+    plan = make_plan(request.release, request.reference, ways)
+    chosen = read_data(request, plan)
+    journal = Journal(request.out, resume=request.resume, overwrite=request.overwrite)
+    results = measure_plan(plan, chosen, request, journal, progress=progress)
+    write_reports(results, request.out)
+    journal.close()
     return results
 
 
-def _measure_plan(plan: Plan, data: Path, split: str, settings: Settings, progress: Callable[[Step], None]) -> Results:
-    started, begin = datetime.now(timezone.utc), time.monotonic()
-    machine = describe_machine()
-    photos, described = _read_data(data, split, settings.limit, settings.seed, plan)
-    measurements = _measure_all(plan.entries, photos, settings, progress)
-    made = [make_row(entry, done) for entry, done in zip(plan.entries, measurements, strict=True)]
-    rows = tuple(sorted((row for row in made if isinstance(row, Row)), key=lambda row: row.latency.p50))
-    versions = installed_versions()
-    return Results(
-        name=plan.name,
-        release="",
-        started=started.isoformat(timespec="seconds"),
-        took_seconds=round(time.monotonic() - begin, 1),
-        command=(),
-        edgewise=versions.get("edgewise", ""),
-        machine=machine,
-        versions=versions,
-        settings=settings,
-        data=described,
-        labels=next(iter(plan.labels.values())),
-        rows=rows,
-        failures=tuple(failure for failure in made if isinstance(failure, Failure)),
-        remarks=(*plan.remarks, *make_remarks(rows, described, machine, settings.threads[-1])),
-    )
+def _refuse_overwrite(request: Request) -> None:
+    """An unfinished benchmark is the journal's matter, unless there are reports as well."""
+    if (request.out / FOLDER).is_dir() and not (request.out / RESULTS).exists():
+        return
+    refuse_overwrite(request.out, overwrite=request.overwrite, is_ours=lambda folder: (folder / RESULTS).is_file())
 
 
-def _read_data(
-    root: Path, split: str, limit: int | None, seed: int, plan: Plan
-) -> tuple[tuple[tuple[str, str], ...], Data]:
-    """The chosen photos as path and label, and what the report says of them."""
-    from edgewise.runtime.photo_list import read_photos
+@dataclass(frozen=True)
+class _Setting:
+    """Where and when it is measured."""
 
-    folder = read_photos(root)
-    everything, split = folder.photos(split), "all" if "all" in folder.splits else split
-    if split == "all" and plan.run is not None:
-        everything, split = held_out(everything, plan.run)
-    if not everything:
-        raise DataError(f"{root} has no photos", "a folder with one folder of photos per class")
-    chosen = choose(everything, limit, seed)
-    for path, labels in plan.labels.items():
-        check_labels((photo.label for photo in chosen), labels, path)
-    described = Data(
-        path=str(root),
-        split=split,
-        photos=len(chosen),
-        available=len(everything),
-        classes=len({photo.label for photo in chosen}),
-        sha256=digest(chosen),
-    )
-    return tuple((str(photo.path), photo.label) for photo in chosen), described
+    machine: Machine
+    versions: Mapping[str, str]
+    started: datetime
+    begin: float  # seconds on the monotonic clock
 
 
-def _measure_all(
-    entries: tuple[Entry, ...],
-    photos: tuple[tuple[str, str], ...],
-    settings: Settings,
-    progress: Callable[[Step], None],
-) -> list[tuple[Measurement, ...]]:
-    """The rounds of each entry, in the order of the entries."""
-    rounds: list[list[Measurement]] = [[] for _ in entries]
-    able = [index for index, entry in enumerate(entries) if not entry.error]
-    order = [(part, index) for part in range(ROUNDS) for index in (able if part % 2 == 0 else able[::-1])]
-    for done, (part, index) in enumerate(order):
-        entry = entries[index]
-        progress(Step(done, len(order), f"{entry.title}, round {part + 1} of {ROUNDS}"))
-        if any(before.error for before in rounds[index]):
-            continue
-        task = Task(
-            path=entry.path,
-            backend=None if entry.is_reference else entry.backend,
-            threads=settings.threads[-1],
-            photos=photos,
-            part=part,
-            parts=ROUNDS,
-            seconds=settings.seconds / ROUNDS,
-            result="",
-        )
-        rounds[index].append(_checked(measure_in_child(task), entry))
-    progress(Step(len(order), len(order), "done"))
-    return [tuple(measured) for measured in rounds]
-
-
-def _checked(measured: Measurement, entry: Entry) -> Measurement:
-    if measured.error or measured.sha256 == entry.sha256:
-        return measured
-    return Measurement(error=f"{entry.path} was changed while it was being measured")
-
-
-def measure_in_child(task: Task, command: tuple[str, ...] = ("-m", "edgewise.benchmarks.worker")) -> Measurement:
-    """Run one task in a fresh Python process; its death, too, is a measurement, with an error.
+def measure_plan(
+    plan: Plan,
+    chosen: Chosen,
+    request: Request,
+    journal: Journal,
+    *,
+    processes: Processes | None = None,
+    progress: Progress = lambda _: None,
+) -> Results:
+    """Measure a plan, which may be of more than one release, row by row in turns.
 
     Args:
-        task: what to measure; its ``result`` is chosen here.
-        command: what the process runs, after the interpreter.
+        plan: the rows.
+        chosen: the photos.
+        request: effort, seed, limits and the rest; its release and data were read already.
+        journal: keeps what is measured.
+        processes: does the jobs; None: fresh processes.
+        progress: called before each measurement, and once at the end.
     """
-    patience = PATIENCE_SECONDS + PATIENCE_PER_PHOTO * len(task.photos) + 10 * task.seconds
+    setting = _Setting(describe_machine(), installed_versions(), datetime.now(timezone.utc), time.monotonic())
     with tempfile.TemporaryDirectory(prefix="edgewise-benchmark-") as folder:
-        answer = Path(folder) / "answer.json"
-        try:
-            done = subprocess.run(
-                [*safe_python(), *command],
-                input=replace(task, result=str(answer)).to_json(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                encoding="utf-8",
-                errors="replace",
-                timeout=patience,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return Measurement(error=f"the measuring process was ended after {patience:.0f} s without an answer")
-        if done.returncode == 0 and answer.is_file():
-            return Measurement.from_json(answer.read_text(encoding="utf-8"))
-    return Measurement(error=_obituary(done.returncode, done.stdout))
+        campaign = Campaign(
+            plan,
+            photos_for(plan, chosen, Path(folder)),
+            request.effort(),
+            seed=request.seed,
+            sustain_minutes=request.sustain_minutes,
+            identity=_identity(plan, chosen, setting),
+            processes=processes or FreshProcesses(),
+            journal=journal,
+            bare_bytes=bare_bytes(safe_python()),
+            progress=progress,
+        )
+        campaign.run()
+    return _results(plan, chosen, request, campaign, setting, journal.resumed)
 
 
-def _obituary(code: int, output: str) -> str:
-    """Why a child process ended without an answer."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    last = f"; its last words: {lines[-1][:300]}" if lines else ""
-    if code < 0:
-        name = signal.Signals(-code).name if -code in {item.value for item in signal.Signals} else f"signal {-code}"
-        hint = " (often: not enough memory)" if name == "SIGKILL" else ""
-        return f"the measuring process was killed by {name}{hint}{last}"
-    return f"the measuring process ended with code {code}{last}"
+def _identity(plan: Plan, chosen: Chosen, setting: _Setting) -> dict[str, Any]:
+    """What an answer depends on beside its task and its file."""
+    weights = plan.run / "model.weights.h5" if plan.run else None
+    machine = asdict(setting.machine)
+    return {
+        "machine": {name: machine[name] for name in ("cpu", "cores", "architecture", "system", "cpu_limit")},
+        "versions": dict(setting.versions),
+        "photos": chosen.data.sha256,
+        "ood": chosen.ood_sha256,
+        "labels": list(plan.labels),
+        "reference": sha256_file(weights) if weights and weights.is_file() else "",
+    }
+
+
+def _results(
+    plan: Plan, chosen: Chosen, request: Request, campaign: Campaign, setting: _Setting, resumed: int
+) -> Results:
+    made = [
+        make_row(entry, found, campaign.ceilings, campaign.best_hz)
+        for entry, found in zip(plan.entries, campaign.gathered, strict=True)
+    ]
+    rows = tuple(sorted((row for row in made if isinstance(row, Row)), key=lambda row: row.latency.p50))
+    rows = with_reasons(rows, setting.machine, campaign.ceilings)
+    data, effort = chosen.data, request.effort()
+    if campaign.answered:
+        told = campaign.answered
+        data = replace(data, unreadable=told.unreadable, unreadable_shown=told.unreadable_shown)
+    again = (f"Continued after an interruption: {resumed:,} measurements are of the earlier run.",) if resumed else ()
+    return Results(
+        name=plan.name,
+        release=str(request.release),
+        started=setting.started.isoformat(timespec="seconds"),
+        took_seconds=round(time.monotonic() - setting.begin, 1),
+        command=request.command,
+        edgewise=setting.versions.get("edgewise", ""),
+        machine=setting.machine,
+        versions=setting.versions,
+        settings=Settings(
+            threads=tuple(sorted({entry.threads for entry in plan.entries if entry.threads})),
+            seconds=effort.seconds,
+            rounds=effort.rounds,
+            seed=request.seed,
+            limit=request.limit,
+            mode=request.mode,
+            sustain_minutes=request.sustain_minutes,
+            ood=str(request.ood or ""),
+        ),
+        data=data,
+        labels=plan.labels,
+        rows=rows,
+        failures=tuple(failure for failure in made if isinstance(failure, Failure)),
+        remarks=(*again, *plan.remarks, *make_remarks(rows, data, setting.machine)),
+        ceilings=campaign.ceilings,
+        recommendation=recommend(rows, request.limits),
+    )
+
+
+__all__ = ["Step", "measure_plan", "run_benchmark"]

@@ -1,165 +1,122 @@
-"""The child process that measures one row: ``python -m edgewise.benchmarks.worker`` with a task as JSON on stdin.
+"""The child process that does one job: ``python -m edgewise.benchmarks.worker`` with a task as JSON on stdin.
 
-The answer goes to the file that the task names, because libraries chat on stdout. Everything heavy is imported after
-the memory of the bare interpreter has been noted.
+The answer goes to the file that the task names, because libraries chat on stdout. What a job does not need is not
+imported, because start-up and memory are measured from outside.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.metadata import entry_points
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from edgewise.benchmarks.contention import SystemMeter, Watch
+from edgewise.benchmarks.entry import Kind
 from edgewise.benchmarks.latency import Clock, MonotonicClock, measure, warm_up
-from edgewise.benchmarks.task import Measurement, Task
-from edgewise.spec import EdgewiseError, ExtraMissingError, InputError, PhotoError
+from edgewise.benchmarks.networks import Network, open_network
+from edgewise.benchmarks.task import Job, Measurement, StageSums, Task
+from edgewise.spec import EdgewiseError
 from edgewise.spec.files import write_text
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-WARM_UP_SHARE = 0.3
-"""Part of a round's time that the warm-up may take."""
-
-REFERENCES = "edgewise.references"
-"""Entry point group of networks to compare with; `name = module:open(run: Path, threads: int | None)`."""
-
-
-@dataclass(frozen=True)
-class Network:
-    """A loaded variant or reference."""
-
-    labels: tuple[str, ...]
-    height: int  # pixels
-    width: int  # pixels
-    threads: int
-    sha256: str
-    run: Callable[[NDArray[Any]], NDArray[Any]]  # (n, h, w, 3) uint8 -> (n, classes) float32
+WARM_UP_SHARE, STAGES_SHARE = 0.25, 0.15
+"""Parts of a round's time that the warm-up and the stages may take."""
 
 
 def main() -> None:
-    """Measure the task on stdin and write the answer."""
-    bare = peak_memory()
+    """Do the task on stdin and write the answer."""
     task = Task.from_json(sys.stdin.read())
+    meter = SystemMeter()  # before the cores are chosen: what runs on the others counts as well
+    if task.cores:
+        os.sched_setaffinity(0, task.cores)
+    clock = MonotonicClock()
     try:
-        measurement = measure_task(task, MonotonicClock(), bare)
+        answer = asdict(_do(task, clock, lambda: Watch(meter, clock)))
     except EdgewiseError as error:
-        measurement = Measurement(error=str(error))
-    write_text(Path(task.result), measurement.to_json())
+        answer = {"error": str(error)}
+    write_text(Path(task.result), json.dumps(answer))
 
 
-def measure_task(task: Task, clock: Clock, bare_bytes: int) -> Measurement:
-    """Load the network, then measure latency, accuracy and memory.
+def _do(task: Task, clock: Clock, watch: Callable[[], Watch]) -> Any:
+    if task.job is Job.LATENCY:
+        return measure_latency(task, clock, watch)
+    if task.job is Job.OFFLINE:
+        from edgewise.benchmarks.offline import measure_offline
+
+        return measure_offline(task, clock, watch)
+    if task.job is Job.ACCURACY:
+        from edgewise.benchmarks.answers import answer_all
+
+        return answer_all(task)
+    if task.job is Job.SUSTAIN:
+        from edgewise.benchmarks.sustain import sustain
+
+        network = open_network(task)
+        return sustain(lambda: network.run(network.query), clock, int(task.seconds * 1e9))
+    from edgewise.benchmarks.ceiling import measure_peak
+
+    return measure_peak(task.threads, clock, int(task.seconds * 1e9))
+
+
+def measure_latency(task: Task, clock: Clock, watch: Callable[[], Watch]) -> Measurement:
+    """Load the network and answer the first photo; then, if there is time, single queries and the stages.
 
     Raises:
-        EdgewiseError: the model cannot be loaded, or no photo can be read.
+        EdgewiseError: the model cannot be loaded, or the photo cannot be read.
     """
-    start = clock.now()
-    network = _open(task)
-    from edgewise.benchmarks.photos import check_labels
-
-    check_labels((label for _, label in task.photos), network.labels, task.path)
-    photo = _first_readable(task, network)
-    network.run(photo)
-    load_ns = clock.now() - start
-    limit = int(task.seconds * 1e9)
-    warm = warm_up(lambda: network.run(photo), clock, int(limit * WARM_UP_SHARE))
-    samples = measure(lambda: network.run(photo), clock, int(limit * (1 - WARM_UP_SHARE)))
-    photo_ns, correct, unreadable = _classify(task, network, clock)
-    return Measurement(
+    network = open_network(task)
+    network.run(network.query)
+    start_ns = clock.now() - task.started_ns
+    seen = Measurement(
         threads=network.threads,
+        provider=network.provider,
+        precision=network.precision,
         sha256=network.sha256,
-        load_ns=load_ns,
+        start_ns=start_ns,
+    )
+    return _with_samples(seen, task, network, clock, watch) if task.seconds > 0 else seen
+
+
+def _with_samples(
+    seen: Measurement, task: Task, network: Network, clock: Clock, watch: Callable[[], Watch]
+) -> Measurement:
+    from edgewise.benchmarks.machine_state import energy_domains, energy_source, joules_between
+
+    limit = int(task.seconds * 1e9)
+    stages_ns = 0 if task.kind is Kind.PLAIN else int(limit * STAGES_SHARE)
+
+    def query() -> object:
+        return network.run(network.query)
+
+    warm = warm_up(query, clock, int(limit * WARM_UP_SHARE))
+    before, watching = energy_domains(), watch()
+    samples = measure(query, clock, limit - int(limit * WARM_UP_SHARE) - stages_ns, watching.tick)
+    loads, after = watching.finish(), energy_domains()
+    return Measurement(
+        threads=seen.threads,
+        provider=seen.provider,
+        precision=seen.precision,
+        sha256=seen.sha256,
+        start_ns=seen.start_ns,
         warm_up_calls=warm.calls,
         stable=warm.stable,
         samples_ns=samples,
-        photo_ns=photo_ns,
-        correct=correct,
-        unreadable=unreadable,
-        bare_bytes=bare_bytes,
-        peak_bytes=peak_memory(),
+        loads=loads,
+        stages=_stages(task, network, clock, stages_ns),
+        joules=joules_between(before, after),
+        energy_source=energy_source(before),
     )
 
 
-def _open(task: Task) -> Network:
-    if task.backend is None:
-        return _open_reference(Path(task.path), task.threads)
-    from edgewise.runtime.classifier import Classifier
+def _stages(task: Task, network: Network, clock: Clock, limit_ns: int) -> StageSums:
+    if limit_ns == 0:
+        return StageSums()
+    from edgewise.benchmarks.stages import time_stages
 
-    classifier = Classifier.open(task.path, backend=task.backend, threads=task.threads)
-    size = classifier.manifest.input
-    return Network(
-        tuple(classifier.labels),
-        size.height,
-        size.width,
-        classifier.backend.threads,
-        classifier.model.sha256,
-        classifier.probabilities,
-    )
-
-
-def _open_reference(run: Path, threads: int) -> Network:
-    for entry in entry_points(group=REFERENCES, name="keras"):
-        try:
-            opened = entry.load()(run, threads)
-        except ModuleNotFoundError as error:
-            raise ExtraMissingError("train", error.name or str(error)) from error
-        return Network(
-            tuple(opened.labels), opened.input.height, opened.input.width, opened.threads, sha256="", run=opened.run
-        )
-    raise ExtraMissingError("train", "edgewise.train.reference")
-
-
-def _first_readable(task: Task, network: Network) -> NDArray[Any]:
-    from edgewise.runtime.images import prepare
-
-    reasons: list[str] = []
-    for path, _ in task.photos:
-        try:
-            return prepare(Path(path), network.height, network.width)[None]
-        except PhotoError as error:  # noqa: PERF203 - the first readable photo ends the loop
-            reasons.append(error.got)
-    raise InputError(
-        f"none of the {len(task.photos)} photos can be read; the first: {reasons[0]}", do="look at the files"
-    )
-
-
-def _classify(task: Task, network: Network, clock: Clock) -> tuple[tuple[int, ...], int, tuple[str, ...]]:
-    """Label this round's photos from their files on: times in ns, count of right answers, unreadable photos."""
-    from edgewise.runtime.images import prepare
-
-    times: list[int] = []
-    unreadable: list[str] = []
-    correct = 0
-    for path, label in task.photos[task.part :: task.parts]:
-        start = clock.now()
-        try:
-            picture = prepare(Path(path), network.height, network.width)
-        except PhotoError as error:
-            unreadable.append(error.got)
-            continue
-        answer = network.labels[int(network.run(picture[None])[0].argmax())]
-        times.append(clock.now() - start)
-        correct += answer == label
-    return tuple(times), correct, tuple(unreadable)
-
-
-def peak_memory(status: Path = Path("/proc/self/status")) -> int:
-    """Largest resident memory of this process so far, in bytes.
-
-    Linux tells it as VmHWM. `getrusage` would not do there: its maximum survives exec, so that a child starts with
-    that of its parent. Elsewhere (macOS) it is what there is.
-    """
-    if status.is_file():
-        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return time_stages(network, task.photos, clock, limit_ns)
 
 
 if __name__ == "__main__":

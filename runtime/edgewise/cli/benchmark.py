@@ -2,73 +2,140 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.text import Text
+from edgewise.spec.files import path_text
 
+if TYPE_CHECKING:
+    from edgewise.benchmarks.campaign import Step
+    from edgewise.benchmarks.request import Request
     from edgewise.benchmarks.results import Results
-    from edgewise.benchmarks.runner import Step
 
 SECONDS = 10.0
-QUICK_SECONDS = 3.0
+"""As `edgewise.benchmarks.request.EFFORTS` has it; the help must not import that."""
+
+ADVICE = "What to recommend"
+"""Panel of the help."""
 
 
 def benchmark(
     release: Annotated[Path, typer.Argument(help="Release folder, folder of model files, or one model file.")],
     data: Annotated[Path, typer.Option(help="Folder of labelled photos, with or without split folders.")],
-    out: Annotated[Path, typer.Option(help="Folder for results.json, report.md and report.html.")],
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads for every backend. [default: all cores]")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for results.json and the reports.")],
+    threads: Annotated[
+        str,
+        typer.Option(metavar="1,2,all", help="Numbers of threads to measure.", show_default="1,all; with --quick: all"),
+    ] = "",
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this backend; may be repeated.", show_default="all that are installed"),
+    ] = None,
+    provider: Annotated[
+        list[str] | None, typer.Option(help="Only this provider; may be repeated.", show_default="all there are")
+    ] = None,
     reference: Annotated[
         str | None,
-        typer.Option(metavar="RUN|none", help="Run folder to compare with. [default: the one the release names]"),
+        typer.Option(metavar="RUN|none", help="Run folder to compare with.", show_default="the one the release names"),
     ] = None,
     split: Annotated[str, typer.Option(help="Which split of DATA, where it has split folders.")] = "test",
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many photos, the same of each class.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the choice that --limit makes.")] = 0,
-    seconds: Annotated[
-        float | None, typer.Option(min=0.1, help=f"Time for the latency of each row. [default: {SECONDS:g}]")
+    ood: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Photos that show none of the classes: are they told apart?")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help=f"The same as --seconds {QUICK_SECONDS:g}.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the choice that --limit makes, and of the order of rounds.")] = 0,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="Time for the latency of each row.", show_default=f"{SECONDS:g}")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="About a minute for a small release: 2 short rounds.")] = False,
+    thorough: Annotated[bool, typer.Option("--thorough", help="20 rounds and more time for each.")] = False,
+    sustain: Annotated[
+        float, typer.Option(metavar="MIN", min=0, help="Also run each file for so many minutes: does it slow down?")
+    ] = 0.0,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS",
+            min=0,
+            rich_help_panel=ADVICE,
+            help="Top-1 that may be lost against the reference, in percentage points.",
+            show_default="1",
+        ),
+    ] = None,
+    max_latency: Annotated[
+        float | None,
+        typer.Option(metavar="MS", min=0.001, rich_help_panel=ADVICE, help="Longest median time for one photo."),
+    ] = None,
+    max_size: Annotated[
+        float | None, typer.Option(metavar="MB", min=0.001, rich_help_panel=ADVICE, help="Largest file, in 10^6 bytes.")
+    ] = None,
+    choose: Annotated[
+        bool,
+        typer.Option(
+            "--select",
+            rich_help_panel=ADVICE,
+            help="Write the fastest variant within the limits into the release, where predict and package pick it up.",
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per row in place of the table.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a benchmark that was interrupted.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier report in OUT.")] = False,
 ) -> None:
     """Measure accuracy, latency, size and memory of every variant on this machine."""
+    if quick and thorough:
+        raise typer.BadParameter("give --quick or --thorough, not both")
     if quick and seconds is not None:
         raise typer.BadParameter("give --quick or --seconds, not both")
-    from edgewise.benchmarks.runner import run_benchmark
+    from edgewise.benchmarks.recommendation import Limits, check_selectable, select
+    from edgewise.benchmarks.request import Request
+    from edgewise.cli.benchmark_view import print_json, print_table
 
-    with _progress() as progress:
-        results = run_benchmark(
-            release,
-            data,
-            out,
-            reference=reference,
-            threads=threads,
-            split=split,
-            limit=limit,
-            seed=seed,
-            seconds=QUICK_SECONDS if quick else seconds or SECONDS,
-            overwrite=overwrite,
-            command=("edgewise", *sys.argv[1:]),
-            progress=progress,
-        )
-    _print_json(results) if as_json else _print_table(results)
+    if choose:
+        check_selectable(release)  # told before minutes of measuring
+    request = Request(
+        release=release,
+        data=data,
+        out=out,
+        reference=reference,
+        threads=threads,
+        backends=tuple(backend or ()),
+        providers=tuple(provider or ()),
+        split=split,
+        limit=limit,
+        seed=seed,
+        seconds=seconds,
+        mode="quick" if quick else "thorough" if thorough else "",
+        ood=ood,
+        sustain_minutes=sustain,
+        resume=resume,
+        overwrite=overwrite,
+        command=("edgewise", *sys.argv[1:]),
+        limits=Limits(max_drop, max_latency, None if max_size is None else 1e6 * max_size),
+    )
+    results = measured(request)
+    print_json(results) if as_json else print_table(results)
     typer.echo(f"report: {out / 'report.html'}", err=True)
+    if choose:
+        typer.echo(f"chosen: {path_text(select(results, release))}", err=True)
     if not results.rows:
         raise typer.Exit(1)
 
 
+def measured(request: Request) -> Results:
+    """Run a benchmark, with its progress on standard error."""
+    from edgewise.benchmarks.runner import run_benchmark
+
+    with progress() as show:
+        return run_benchmark(request, show)
+
+
 @contextmanager
-def _progress() -> Iterator[Callable[[Step], None]]:
+def progress() -> Iterator[Callable[[Step], None]]:
     """Show on stderr which measurement runs, and about how long the rest will take."""
     from rich.console import Console
     from rich.markup import escape
@@ -97,53 +164,3 @@ def _progress() -> Iterator[Callable[[Step], None]]:
             bars.update(bar, description=escape(step.title), completed=step.done, total=step.total)
 
         yield show
-
-
-def _print_json(results: Results) -> None:
-    """One line per row, without raw samples, then one per failure."""
-    for row in results.rows:
-        shown = asdict(row)
-        del shown["rounds"]
-        typer.echo(json.dumps(shown))
-    for failure in results.failures:
-        typer.echo(json.dumps(asdict(failure)))
-
-
-def _print_table(results: Results) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from edgewise.benchmarks import text
-
-    console = Console()
-    # Without lines and with two lines per row it fits a terminal of 80 columns.
-    table = Table(box=None, pad_edge=False, collapse_padding=True, padding=(0, 2, 0, 0))
-    table.add_column("file\nbackend", overflow="fold")
-    for heading in ("top-1\n95%", "p50\nms", "p90\nms", "p99\nms", "photos\nper s", "file\nsize", "peak\nmemory"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in results.rows:
-        table.add_row(
-            _text(row.entry.name).append(f"\n{row.entry.backend_name}", style="dim"),
-            f"{text.percent(row.top1.share)}\n{text.interval(row.top1)}",
-            *(text.milliseconds(value) for value in (row.latency.p50, row.latency.p90, row.latency.p99)),
-            text.rate(row.images_per_second),
-            text.megabytes(row.entry.bytes),
-            text.megabytes(row.memory_bytes),
-        )
-    console.print(_text(text.headline(results)), style="bold")
-    if text.comparison(results):
-        console.print(_text(text.comparison(results)))
-    console.print()
-    console.print(table)
-    console.print()
-    for note in (*(f"{bad.entry.title} was not measured: {bad.error}" for bad in results.failures), *results.remarks):
-        console.print("•", _text(note))
-
-
-def _text(value: str) -> Text:
-    """A name as text that rich does not read as markup."""
-    from rich.text import Text
-
-    from edgewise.benchmarks.text import plain
-
-    return Text(plain(value))

@@ -85,7 +85,7 @@ def _read(before: Path, after: Path) -> tuple[Results, Results]:
 
 def _measure(before: Path, after: Path, data: Path, threads: int | None, limit: int | None, *, quick: bool) -> Measured:
     from edgewise.benchmarks.compare_releases import measure_in_turns
-    from edgewise.cli.benchmark import _progress as progress
+    from edgewise.cli.benchmark import progress
 
     with progress() as show:
         return measure_in_turns(before, after, data, threads=threads, limit=limit, quick=quick, progress=show)

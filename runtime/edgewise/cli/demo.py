@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from edgewise.cli.benchmark import benchmark
+from edgewise.cli.benchmark import measured
+from edgewise.cli.benchmark_view import print_table
 from edgewise.cli.console import command_line, interrupted, load, reporter
 from edgewise.spec.errors import EdgewiseError, GateError, OutputError
 from edgewise.spec.files import refuse_overwrite, write_text
@@ -150,18 +151,15 @@ class _Demo:
             self.refused.append(error)
 
     def _benchmark(self) -> None:
-        # Called as a plain function, so every option it reads is given.
-        options: dict[str, Any] = {
-            "threads": self.threads,
-            "reference": None,
-            "split": "test",
-            "limit": BENCHMARK_DRAWINGS,
-            "seed": 0,
-        }
-        benchmark(
-            self.out / "release", self.out / "signs", self.out / "report", seconds=None, quick=True, as_json=False,
-            overwrite=False, **options,
+        requests = load("edgewise.benchmarks.request", "all")
+        request = requests.Request(
+            release=self.out / "release", data=self.out / "signs", out=self.out / "report",
+            threads=str(self.threads or ""), limit=BENCHMARK_DRAWINGS, mode="quick",
         )  # fmt: skip
+        results = measured(request)
+        print_table(results)
+        if not results.rows:
+            raise typer.Exit(1)
 
     def _say_what_next(self, seconds: float) -> None:
         model = self.out / "release" / "signs-int8.tflite"

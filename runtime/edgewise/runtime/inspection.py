@@ -154,7 +154,7 @@ def inspect_file(path: Path) -> Inspection:
         macs=tuple(macs(graph, node) for node in graph.nodes),
         sha256=digest,
         size=len(content),
-        gzip_size=_gzip_size(content),
+        gzip_size=gzip_size(content),
         remarks=(*graph.remarks, *remarks),
     )
 
@@ -164,7 +164,7 @@ def short(name: str) -> str:
     return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
 
 
-def _gzip_size(content: bytes) -> int:
+def gzip_size(content: bytes) -> int:
     """Bytes that a web server or an app package would send."""
     packer, whole, size = zlib.compressobj(GZIP_LEVEL, wbits=_GZIP_WINDOW), memoryview(content), 0
     for start in range(0, len(content), _PIECE):

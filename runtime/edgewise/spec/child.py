@@ -45,11 +45,12 @@ def run_module(module: str, words: Sequence[str], content: bytes, seconds: float
     except subprocess.TimeoutExpired as error:
         return Outcome(-1, error.stdout or b"", "", timed_out=True)
     if done.returncode < 0:
-        return Outcome(-1, done.stdout, _signal_name(-done.returncode), timed_out=False)
+        return Outcome(-1, done.stdout, signal_name(-done.returncode), timed_out=False)
     return Outcome(done.returncode, done.stdout, "", timed_out=False)
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """Name of a signal, such as "SIGSEGV"."""
     try:
         return signal.Signals(number).name
     except ValueError:

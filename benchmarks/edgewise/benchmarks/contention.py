@@ -1,0 +1,185 @@
+"""Does something else use the machine? Counters of the system, read between two queries and never during one."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from edgewise.benchmarks.latency import Clock
+from edgewise.benchmarks.task import Load
+
+SLICE_NS = 500_000_000
+"""Shortest slice: counters of the system tick every 10 ms."""
+
+OTHERS_IN_ALL, OTHERS_IN_A_SLICE = 0.05, 0.20
+"""Cores' worth of other processes' time that is too much: of a whole round, and of one slice."""
+
+STEAL, STOPPED, CLOCK_FALL = 0.02, 0.005, 0.10
+"""Shares that are too much."""
+
+PRESSURE, OTHERS_WITH_PRESSURE = 0.25, 0.02
+"""Tasks that wait are the measured process's own unless others take a little time at least."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Counters since some moment, in seconds; 0 where the system does not tell."""
+
+    busy: float = 0.0  # of all cores together, whoever used them
+    own: float = 0.0  # of all cores together, by this process
+    steal: float = 0.0  # of all cores together
+    waited: float = 0.0  # some task waited for a core
+    stopped: float = 0.0  # a container's limit kept its tasks from running
+    clock_hz: float = 0.0  # now
+    cores: int = 1  # that the system counts
+
+
+class Meter(Protocol):
+    """Where readings come from: a port, so that what follows is tested with noise that is made up."""
+
+    def read(self) -> Reading:
+        """The counters now."""
+
+
+class SystemMeter:
+    """The counters of Linux; elsewhere every one is 0, and nothing is ever found."""
+
+    def __init__(self, root: Path = Path("/"), cores: frozenset[int] | None = None) -> None:
+        """Read below ``root``, of these cores; None: those that this process may use now."""
+        self._root = root
+        self._tick = 1 / os.sysconf("SC_CLK_TCK")
+        self._counted = usable() if cores is None else cores
+
+    def read(self) -> Reading:
+        """See `Meter.read`."""
+        busy, steal, cores = self._cores()
+        return Reading(
+            busy=busy,
+            own=time.process_time(),
+            steal=steal,
+            waited=_number(r"^some .*total=(\d+)", self._text("proc/pressure/cpu")) / 1e6,
+            stopped=_number(r"^throttled_usec (\d+)", self._text("sys/fs/cgroup/cpu.stat")) / 1e6,
+            clock_hz=clock_hz(self._root),
+            cores=cores,
+        )
+
+    def _cores(self) -> tuple[float, float, int]:
+        """Busy and stolen seconds, and the number, of the cores that count: in a container the others are not ours."""
+        lines = re.findall(r"^cpu(\d+) (.*)", self._text("proc/stat"), re.M)
+        times = [list(map(int, line.split())) for core, line in lines if int(core) in self._counted]
+        busy = sum(user + nice + system + irq + soft for user, nice, system, _, _, irq, soft, *_ in times)
+        steal = sum(rest[0] for _, _, _, _, _, _, _, *rest in times if rest)
+        return busy * self._tick, steal * self._tick, max(1, len(times))
+
+    def _text(self, name: str) -> str:
+        return _read(self._root / name)
+
+
+def usable() -> frozenset[int]:
+    """The cores that this process may use; none where the system does not tell."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return frozenset(affinity(0)) if affinity else frozenset()
+
+
+def clock_hz(root: Path = Path("/")) -> float:
+    """Mean clock of the cores in Hz; 0 where the system does not tell."""
+    kilohertz = [_read(path) for path in sorted(root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"))]
+    found = [1e3 * float(text) for text in kilohertz if text.strip().isdigit()]
+    if not found:
+        text = _read(root / "proc/cpuinfo")
+        found = [1e6 * float(number) for number in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", text, re.M)]
+    return sum(found) / len(found) if found else 0.0
+
+
+class Watch:
+    """Takes a reading now and then; to be asked between two queries."""
+
+    def __init__(self, meter: Meter, clock: Clock, slice_ns: int = SLICE_NS) -> None:
+        self._meter, self._clock, self._slice_ns = meter, clock, slice_ns
+        self._loads: list[Load] = []
+        self._start()
+
+    def _start(self) -> None:
+        self._at, self._reading = self._clock.now(), self._meter.read()
+
+    def tick(self) -> None:
+        """Begin a new slice where the present one is long enough."""
+        if self._clock.now() - self._at >= self._slice_ns:
+            self._cut()
+
+    def finish(self) -> tuple[Load, ...]:
+        """End the last slice; one that is too short to tell anything is left out, unless there is no other."""
+        if not self._loads or self._clock.now() - self._at >= self._slice_ns // 2:
+            self._cut()
+        return tuple(self._loads)
+
+    def _cut(self) -> None:
+        before, began = self._reading, self._at
+        self._start()
+        seconds = (self._at - began) / 1e9
+        if seconds > 0:
+            self._loads.append(load_between(before, self._reading, seconds))
+
+
+def load_between(before: Reading, after: Reading, seconds: float) -> Load:
+    """What happened between two readings that are ``seconds`` apart, > 0."""
+    busy = max(0.0, after.busy - before.busy)
+    return Load(
+        seconds=seconds,
+        others=max(0.0, busy - (after.own - before.own)) / seconds if busy else 0.0,
+        steal=_share(after.steal - before.steal, seconds * after.cores),
+        pressure=_share(after.waited - before.waited, seconds),
+        stopped=max(0.0, after.stopped - before.stopped) / seconds,
+        clock_hz=after.clock_hz,
+    )
+
+
+def find_contention(loads: Sequence[Load], best_hz: float = 0.0) -> tuple[str, ...]:
+    """What disturbed a measurement, in plain words; nothing where it was quiet.
+
+    Args:
+        loads: slices of the measurement.
+        best_hz: highest clock that was seen in the whole benchmark; 0: not known.
+    """
+    if not loads:
+        return ()
+    seconds = sum(load.seconds for load in loads)
+
+    def mean(name: str) -> float:
+        return float(sum(getattr(load, name) * load.seconds for load in loads) / seconds)
+
+    reasons = []
+    others, worst = mean("others"), max(load.others for load in loads)
+    if others > OTHERS_IN_ALL or worst > OTHERS_IN_A_SLICE:
+        reasons.append(f"other processes took {max(others, worst):.0%} of a core")
+    elif mean("pressure") > PRESSURE and others > OTHERS_WITH_PRESSURE:
+        reasons.append(f"tasks waited for a core in {mean('pressure'):.0%} of the time")
+    if mean("steal") > STEAL:
+        reasons.append(f"the hypervisor took {mean('steal'):.0%} of the time (steal)")
+    if mean("stopped") > STOPPED:
+        reasons.append(f"the container's CPU limit stopped it for {mean('stopped'):.0%} of the time")
+    slowest, fastest = min(load.clock_hz for load in loads), max(best_hz, *(load.clock_hz for load in loads))
+    if slowest > 0 and slowest < (1 - CLOCK_FALL) * fastest:
+        reasons.append(f"the clock fell from {fastest / 1e9:.2f} to {slowest / 1e9:.2f} GHz")
+    return tuple(reasons)
+
+
+def _share(part: float, whole: float) -> float:
+    return min(1.0, max(0.0, part / whole))
+
+
+def _number(pattern: str, text: str) -> float:
+    found = re.search(pattern, text, re.M)
+    return float(found[1]) if found else 0.0
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,112 @@
+"""Many pictures at once, as MLPerf's Offline scenario: the best of a few ways, through `edgewise.runtime.bulk`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewise.benchmarks.contention import Watch
+from edgewise.benchmarks.entry import Kind
+from edgewise.benchmarks.latency import Clock
+from edgewise.benchmarks.networks import CPU, Network, open_network
+from edgewise.benchmarks.task import Rate, Task
+from edgewise.runtime.bulk import Bulk
+from edgewise.runtime.classifier import Classifier
+from edgewise.runtime.loading import Opener
+from edgewise.spec.opening import Opening
+
+TRIALS = 0.4
+"""Part of the time that finding the best way may take."""
+
+PARTS = 5
+"""Equal parts of the time whose rates tell how steady it was."""
+
+BATCHES = (1, 8)
+"""Pictures at once that are tried where a network takes any number."""
+
+Batches = Iterable[NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to run many pictures, opened."""
+
+    batch: int
+    streams: int
+    run: Callable[[Batches], Iterator[NDArray[Any]]]
+
+
+def measure_offline(task: Task, clock: Clock, watch: Callable[[], Watch]) -> Rate:
+    """Find the best way and measure it.
+
+    Raises:
+        EdgewiseError: the file cannot be loaded.
+    """
+    network = open_network(task)
+    limit = int(task.seconds * 1e9)
+    with ExitStack() as stack:
+        ways = _ways(task, network, stack)
+        best = ways[0]
+        if len(ways) > 1:
+            each = int(limit * TRIALS / len(ways))
+            best = max(ways, key=lambda way: _mean(rates(way, network.query[0], clock, each)))
+        watching = watch()
+        found = rates(best, network.query[0], clock, int(limit * (1 - TRIALS)), watching.tick)
+    return Rate(batch=best.batch, streams=best.streams, images_per_second=found, loads=watching.finish())
+
+
+def _ways(task: Task, network: Network, stack: ExitStack) -> list[Way]:
+    if task.kind is Kind.REFERENCE:
+        return [Way(size, 1, lambda batches: map(network.run, batches)) for size in BATCHES]
+    opener = Opener(Path(task.path), Opening(backend=task.backend, provider=task.provider, threads=task.threads))
+    choice, _, _ = opener.plans(bulk=True)
+    streams = sorted({1, task.threads}) if task.provider == CPU else [1]
+    ways = []
+    for count in streams:
+        first = opener.load(choice.with_threads(max(1, task.threads // count)))
+        copies = [first.backend, *(first.another() for _ in range(count - 1))]
+        for batch in BATCHES if first.any_batch else BATCHES[:1]:
+            bulk = stack.enter_context(Bulk(Classifier(first.model, first.backend), copies, batch))
+            ways.append(Way(batch, count, bulk.run))
+    return ways
+
+
+def rates(
+    way: Way, picture: NDArray[Any], clock: Clock, limit_ns: int, between: Callable[[], object] = lambda: None
+) -> tuple[float, ...]:
+    """Images per second in PARTS equal parts of a run, or fewer where it is short; the pipe is full at the start.
+
+    Args:
+        way: how.
+        picture: ``(height, width, 3)`` uint8; every batch is made of it.
+        clock: tells the time.
+        limit_ns: no batch is begun later than this after the start.
+        between: called after each batch.
+    """
+    batch = np.repeat(picture[None], way.batch, axis=0)
+    warm, done = 2 * way.streams, list[int]()
+    end = clock.now() + limit_ns
+
+    def batches() -> Iterator[NDArray[Any]]:
+        count = 0
+        while clock.now() < end or count < warm + 2:
+            count += 1
+            yield batch
+
+    for _ in way.run(batches()):
+        done.append(clock.now())
+        between()
+    times = done[warm - 1 :]
+    step = max(1, (len(times) - 1) // PARTS)
+    return tuple(step * way.batch / (max(1, after - before) / 1e9) for before, after in pairwise(times[::step]))
+
+
+def _mean(values: tuple[float, ...]) -> float:
+    return sum(values) / len(values)

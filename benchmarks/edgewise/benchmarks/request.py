@@ -1,0 +1,69 @@
+"""What a user asks a benchmark for, and how much time it takes itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from edgewise.benchmarks.recommendation import Limits
+from edgewise.spec import InputError
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long is measured."""
+
+    seconds: float  # for the single queries of each row, all rounds together, > 0
+    rounds: int  # fresh processes for them, >= 1; each counts as one observation
+    offline_seconds: float  # for many photos at once, each row
+    peak_seconds: float  # for the machine's peak, each number of threads
+    repeats: float  # rounds that may be measured again for being disturbed, as a share of all
+    threads: str  # numbers of threads, unless others are asked for
+
+
+EFFORTS = {
+    "quick": Effort(1.2, 2, 0.8, 0.6, 0.25, "all"),
+    "": Effort(10.0, 10, 3.0, 1.5, 0.5, "1,all"),
+    "thorough": Effort(40.0, 20, 10.0, 3.0, 1.0, "1,all"),
+}
+"""By mode."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for."""
+
+    release: Path  # release folder, folder of model files, or one model file
+    data: Path  # folder of class folders, or of split folders of class folders
+    out: Path  # folder for the reports
+    reference: str | None = None  # run folder to compare with; "none"; None: the one that the release names
+    threads: str = ""  # such as "1,2,all"; empty: as the mode says
+    backends: tuple[str, ...] = ()  # only these; empty: every one that is installed
+    providers: tuple[str, ...] = ()  # only these; empty: every one that a backend offers here
+    split: str = "test"  # of the data, where it has splits
+    limit: int | None = None  # number of photos, the same of each class; None: all
+    seed: int = 0  # of that choice and of the order of the rounds
+    seconds: float | None = None  # for the single queries of each row; None: as the mode says
+    mode: str = ""  # a key of EFFORTS
+    ood: Path | None = None  # folder of photos that are of no class
+    sustain_minutes: float = 0.0  # of each file on each backend, with the most threads; 0: not measured
+    resume: bool = False  # go on with a benchmark that was not finished
+    overwrite: bool = False  # replace an earlier report in ``out``
+    command: tuple[str, ...] = ()  # the command line, for the record
+    limits: Limits = field(default_factory=Limits)  # for the recommendation
+
+    def effort(self) -> Effort:
+        """How long is measured.
+
+        Raises:
+            InputError: an impossible time or mode.
+        """
+        if self.mode not in EFFORTS:
+            raise InputError(f"the mode '{self.mode}'", "one of quick, thorough, or none")
+        usual = EFFORTS[self.mode]
+        seconds = usual.seconds if self.seconds is None else self.seconds
+        if not seconds > 0 or not self.sustain_minutes >= 0:
+            raise InputError(
+                f"--seconds is {seconds:g} and --sustain is {self.sustain_minutes:g}", "times above 0, --sustain or 0"
+            )
+        return replace(usual, seconds=seconds)

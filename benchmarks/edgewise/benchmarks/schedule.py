@@ -1,0 +1,48 @@
+"""In which order rounds are measured, and which of them are measured again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+from edgewise.benchmarks.contention import find_contention
+from edgewise.benchmarks.task import Load, Measurement
+
+TRIES = 2
+"""How often one round is measured again at most."""
+
+
+def rounds_in_turn(rows: int, rounds: int, seed: int) -> list[tuple[int, int]]:
+    """Every round of every row, as pairs of pass and row.
+
+    Each pass goes through all rows, in a shuffled order, and the next one back again (ABBA), so that a drift of the
+    machine, such as its warming up, hits all rows alike, and no row always follows the same one.
+    """
+    chance = random.Random(seed)  # noqa: S311 - an order to repeat, not a secret
+    order, turns = list(range(rows)), []
+    for number in range(rounds):
+        if number % 2 == 0:
+            chance.shuffle(order)
+        turns += [(number, row) for row in (order if number % 2 == 0 else reversed(order))]
+    return turns
+
+
+def best_clock(loads: Sequence[Load]) -> float:
+    """The highest clock in Hz that was seen; 0 where the machine does not tell."""
+    return max((load.clock_hz for load in loads), default=0.0)
+
+
+def contended(rounds: Mapping[tuple[int, int], Measurement], best_hz: float) -> list[tuple[int, int]]:
+    """Those of the rounds, by pass and row, that something disturbed; passes in turn."""
+    return sorted(key for key, done in rounds.items() if find_contention(done.loads, best_hz))
+
+
+def quieter(one: Measurement, other: Measurement, best_hz: float) -> Measurement:
+    """Whichever of two measurements of a round was disturbed less; the choice never looks at what was timed."""
+    return min(one, other, key=lambda done: (len(find_contention(done.loads, best_hz)), disturbance(done.loads)))
+
+
+def disturbance(loads: Sequence[Load]) -> float:
+    """Cores' worth of time that others took and share that was stolen, together; the mean over the slices."""
+    seconds = sum(load.seconds for load in loads)
+    return sum((load.others + load.steal) * load.seconds for load in loads) / seconds if seconds else 0.0

@@ -1,0 +1,50 @@
+"""Where the time of one photo goes, from its file to its label: the runtime's own steps, timed one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgewise.benchmarks.latency import Clock
+from edgewise.benchmarks.networks import Network
+from edgewise.benchmarks.task import StageSums
+from edgewise.runtime.images import decode, fit, read
+from edgewise.spec import PhotoError
+from edgewise.spec.files import path_text
+
+
+def time_stages(network: Network, photos: Sequence[str], clock: Clock, limit_ns: int) -> StageSums:
+    """Label photos one after the other until ``limit_ns`` are over; photos that cannot be read do not count."""
+    end = clock.now() + limit_ns
+    sums = StageSums()
+    for photo in photos:
+        if sums.photos and clock.now() >= end:
+            break
+        try:
+            sums = sums.plus(_time_one(network, Path(photo), clock))
+        except PhotoError:
+            continue
+    return sums
+
+
+def _time_one(network: Network, path: Path, clock: Clock) -> StageSums:
+    """As `edgewise.runtime.images.prepare` and `edgewise.runtime.classifier.Classifier.predict` go about it."""
+    height, width = network.height, network.width
+    begin = clock.now()
+    content = read(path)
+    were_read = clock.now()
+    picture = decode(content, path_text(path), at_least=(2 * height, 2 * width))
+    decoded = clock.now()
+    pixels = fit(picture, height, width)[None]
+    resized = clock.now()
+    row = network.run(pixels)[0]
+    inferred = clock.now()
+    _ = network.labels[int(row.argmax())]
+    return StageSums(
+        photos=1,
+        read=were_read - begin,
+        decode=decoded - were_read,
+        resize=resized - decoded,
+        inference=inferred - resized,
+        total=clock.now() - begin,
+    )
