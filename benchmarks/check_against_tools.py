@@ -1,0 +1,193 @@
+"""Compare the benchmark's own figures with those of the backends' tools: same file, threads and machine, in turns.
+
+    python benchmarks/check_against_tools.py RELEASE
+
+RELEASE is a folder of model files; those whose name has ``--match`` in it are taken. OpenVINO brings a tool of its own,
+benchmark_app. ONNX Runtime's and LiteRT's Python packages bring none, so a loop of ten lines with their own API stands
+for it, which shares no line with this project. It loads the file from memory, as this project does: mapped from the
+disk, the same network takes about 8% longer. Each round is a fresh process of either side, one right after the other,
+the first of them in turns. Told are the medians of the rounds' medians and what `edgewise compare` would say. Exits
+with 1 if any pair differs by more than ``--within``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import cv2
+import numpy as np
+
+from edgewise.benchmarks.contention import find_contention
+from edgewise.benchmarks.cores import pin
+from edgewise.benchmarks.processes import FreshProcesses
+from edgewise.benchmarks.task import Job, Load, Task
+from edgewise.benchmarks.verdict import compare_rounds
+from edgewise.runtime.modelfile import read_model
+
+LOOP = """
+import statistics, sys, time
+import numpy as np
+path, threads, size, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+picture = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
+{open}
+def loop(seconds):
+    times, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter_ns()
+        {run}
+        times.append(time.perf_counter_ns() - start)
+    return times
+loop(0.25 * seconds)
+print(statistics.median(loop(0.75 * seconds)) / 1e6)
+"""
+
+LITERT = LOOP.format(
+    open="""from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(model_content=open(path, "rb").read(), num_threads=threads)
+interpreter.allocate_tensors()
+source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]""",
+    run="interpreter.set_tensor(source, picture); interpreter.invoke(); interpreter.get_tensor(target)",
+)
+
+ONNXRUNTIME = LOOP.format(
+    open="""import onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = threads
+session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+name = session.get_inputs()[0].name""",
+    run="session.run(None, {name: picture})",
+)
+
+# Its tools report to their makers while they are imported, unless this is missing.
+BENCHMARK_APP = """
+import sys
+sys.modules["openvino_telemetry"] = None
+from openvino.tools.benchmark.main import main
+main()
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One file on one backend."""
+
+    path: Path
+    backend: str
+    threads: int
+    size: int  # pixels of a side
+    seconds: float  # of each round
+
+
+def own(case: Case, folder: Path) -> tuple[float, tuple[str, ...]]:
+    """The median in milliseconds as the benchmark measures it, and what disturbed it."""
+    photo = folder / "photo.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (case.size, case.size, 3), np.uint8)
+    photo.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    task = Task(
+        Job.LATENCY, path=str(case.path), backend=case.backend, threads=case.threads, cores=pin(case.threads),
+        photos=(str(photo),), seconds=case.seconds,
+    )  # fmt: skip
+    answer = FreshProcesses().run(task).answer
+    if answer.get("error"):
+        raise SystemExit(f"{case.path}: {answer['error']}")
+    return median(answer["samples_ns"]) / 1e6, find_contention([Load(**load) for load in answer["loads"]])
+
+
+def loop(script: str) -> Callable[[Case], float]:
+    """From a script to what measures a case with it."""
+
+    def measure(case: Case) -> float:
+        words = [str(case.path), str(case.threads), str(case.size), str(case.seconds)]
+        return float(_output(["-c", script, *words], case.threads).splitlines()[-1])
+
+    return measure
+
+
+def benchmark_app(case: Case) -> float:
+    """OpenVINO's tool: one request at a time, one stream."""
+    # An ONNX file leaves the number of pictures open, as it does in the benchmark; a .tflite file takes one.
+    shape = ["-data_shape", f"[1,{case.size},{case.size},3]"] if case.path.suffix == ".onnx" else []
+    words = ["-m", str(case.path), "-d", "CPU", "-hint", "none", "-nstreams", "1", "-nthreads", str(case.threads)]
+    words += ["-api", "sync", "-t", str(max(1, round(case.seconds))), "-infer_precision", "f32", "-pin", "NO"]
+    output = _output(["-c", BENCHMARK_APP, *words, *shape, "-latency_percentile", "50"], case.threads)
+    found = re.search(r"Median:\s*([\d.]+) ms", output)
+    if not found:
+        raise SystemExit(f"benchmark_app tells no median: {output[-500:]}")
+    return float(found[1])
+
+
+def _output(words: list[str], threads: int) -> str:
+    command = [sys.executable, *words]
+    if cores := pin(threads):
+        command = ["taskset", "-c", ",".join(map(str, cores)), *command]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"a tool ended with {done.returncode}: {(done.stderr or done.stdout)[-500:]}")
+    return done.stdout
+
+
+TOOLS: dict[str, tuple[str, Callable[[Case], float]]] = {
+    "litert": ("loop of LiteRT", loop(LITERT)),
+    "onnxruntime": ("loop of ONNX Runtime", loop(ONNXRUNTIME)),
+    "openvino": ("benchmark_app", benchmark_app),
+}
+
+
+def check(case: Case, rounds: int, within: float) -> bool:
+    """Measure a case with both, print a line, and tell whether they agree."""
+    name, tool = TOOLS[case.backend]
+    ours, theirs, disturbed = list[float](), list[float](), 0
+    with tempfile.TemporaryDirectory(prefix="edgewise-") as folder:
+        for number in range(rounds):
+            if number % 2:
+                theirs.append(tool(case))
+            found, reasons = own(case, Path(folder))
+            ours.append(found)
+            disturbed += bool(reasons)
+            if not number % 2:
+                theirs.append(tool(case))
+    ratio = median(ours) / median(theirs)
+    change = compare_rounds([[each] for each in theirs], [[each] for each in ours], in_turns=True)
+    print(  # noqa: T201
+        f"| {case.path.name} | {case.backend} | {case.threads} | {median(ours):.3f} | {median(theirs):.3f} ({name}) | "
+        f"{ratio - 1:+.1%} | {change.ratio.low - 1:+.1%} to {change.ratio.high - 1:+.1%}, {change.verdict.value} | "
+        f"{disturbed} of {rounds} |",
+        flush=True,
+    )
+    return abs(ratio - 1) <= within
+
+
+def main() -> None:
+    """Read the command line and check every pair."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("release", type=Path)
+    parser.add_argument("--match", default="int8")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each round of either side")
+    parser.add_argument("--within", type=float, default=0.02, help="share by which the medians may differ")
+    options = parser.parse_args()
+    print("| file | backend | threads | edgewise, ms | tool, ms | difference | interval, verdict | disturbed |")  # noqa: T201
+    print("|---|---|---:|---:|---:|---:|---|---:|")  # noqa: T201
+    good = True
+    for path in sorted(options.release.glob(f"*{options.match}*")):
+        if path.suffix not in (".tflite", ".onnx"):
+            continue
+        size = read_model(path).manifest.input.height
+        backends = ("litert", "openvino") if path.suffix == ".tflite" else ("onnxruntime", "openvino")
+        for backend in backends:
+            case = Case(path, backend, options.threads, size, options.seconds)
+            good &= check(case, options.rounds, options.within)
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
