@@ -2,32 +2,81 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from edgewise.benchmarks.runner import measure_in_child
-from edgewise.benchmarks.task import Measurement, Task
-from edgewise.benchmarks.worker import peak_memory
+from edgewise.benchmarks.contention import Reading, Watch
+from edgewise.benchmarks.entry import Kind
+from edgewise.benchmarks.latency import MonotonicClock
+from edgewise.benchmarks.plain import LOOPS
+from edgewise.benchmarks.processes import FreshProcesses
+from edgewise.benchmarks.task import Job, Measurement, Task
+from edgewise.benchmarks.typed import from_data
+from edgewise.benchmarks.worker import measure_latency
+from edgewise.runtime.classifier import Classifier
 
 TINY = Path(__file__).parents[1] / "data"
-TASK = Task(
-    path="m.onnx", backend="onnxruntime", threads=1, photos=(("p.jpg", "red"),), part=0, parts=2, seconds=0.1, result=""
+RED = str(TINY / "red.png")
+
+
+class Nothing:
+    """A machine that nobody uses."""
+
+    def read(self) -> Reading:
+        return Reading()
+
+
+def measured(task: Task) -> Measurement:
+    clock = MonotonicClock()
+    return measure_latency(task, clock, lambda: Watch(Nothing(), clock))
+
+
+def task(**changed: Any) -> Task:
+    fields = {"job": Job.LATENCY, "path": str(TINY / "tiny.onnx"), "backend": "onnxruntime", "photos": (RED,)}
+    return Task(**{**fields, **changed})
+
+
+def test_tasks_survive_json() -> None:
+    asked = task(path=os.fsdecode(b"/bad\xff.onnx"), kind=Kind.PLAIN, cores=(1, 3), seconds=0.5)
+    assert Task.from_json(asked.to_json()) == asked
+
+
+def test_a_round_has_queries_stages_and_what_computed() -> None:
+    found = measured(task(seconds=0.1, photos=(RED, RED, str(TINY / "blue.png"))))
+    assert (found.threads, found.provider, found.precision) == (1, "cpu", "fp32")
+    assert len(found.samples_ns) >= 5
+    assert found.start_ns > 0
+    assert found.stages.photos >= 1
+    parts = (found.stages.read, found.stages.decode, found.stages.resize, found.stages.inference)
+    assert all(part > 0 for part in parts)
+    assert sum(parts) <= found.stages.total
+    assert len(found.loads) >= 1
+
+
+def test_without_time_only_the_start_is_measured() -> None:
+    found = measured(task())
+    assert found.start_ns > 0
+    assert found.samples_ns == ()
+
+
+@pytest.mark.parametrize(
+    ("backend", "file"),
+    [("litert", "tiny.tflite"), ("onnxruntime", "tiny.onnx"), ("openvino", "tiny.onnx"), ("openvino", "tiny.tflite")],
 )
-
-
-def test_tasks_and_measurements_survive_json() -> None:
-    task = Task(os.fsdecode(b"/bad\xff.onnx"), None, 2, (("a", "b"), ("c", "d")), 1, 2, 0.5, "out")
-    assert Task.from_json(task.to_json()) == task
-    measurement = Measurement(threads=2, samples_ns=(1, 2), unreadable=("x",), stable=True)
-    assert Measurement.from_json(measurement.to_json()) == measurement
-
-
-def test_peak_memory_is_that_of_the_system(tmp_path: Path) -> None:
-    status = tmp_path / "status"
-    status.write_text("Name:\tpython\nVmHWM:\t   1234 kB\nVmRSS:\t  1000 kB\n")
-    assert peak_memory(status) == 1234 * 1024
-    assert peak_memory() > 1_000_000
-    assert peak_memory(tmp_path / "none") > 0
+def test_a_plain_loop_answers_as_the_runtime_does(tmp_path: Path, backend: str, file: str) -> None:
+    pytest.importorskip({"litert": "ai_edge_litert"}.get(backend, backend))
+    classifier = Classifier.open(TINY / file, backend=backend, threads=1)
+    pixels = classifier.prepare(RED)[None]
+    np.testing.assert_array_equal(LOOPS[backend](str(TINY / file), 1)(pixels), classifier.probabilities(pixels))
+    np.save(tmp_path / "query.npy", pixels)
+    found = measured(
+        task(kind=Kind.PLAIN, path=str(TINY / file), backend=backend, picture=str(tmp_path / "query.npy"), seconds=0.05)
+    )
+    assert len(found.samples_ns) >= 5
+    assert found.sha256 == classifier.model.sha256
+    assert found.stages.photos == 0
 
 
 @pytest.mark.parametrize(
@@ -39,17 +88,18 @@ def test_peak_memory_is_that_of_the_system(tmp_path: Path) -> None:
         ("", "ended with code 0"),
     ],
 )
-def test_a_child_that_dies_is_a_measurement_with_an_error(program: str, message: str) -> None:
-    assert message in measure_in_child(TASK, ("-c", program)).error
+def test_a_child_that_dies_is_an_answer_with_an_error(program: str, message: str) -> None:
+    assert message in FreshProcesses(("-c", program)).run(task()).answer["error"]
+
+
+def test_a_child_answers_and_its_memory_is_seen_from_outside() -> None:
+    cores = tuple(sorted(os.sched_getaffinity(0)))[:1]
+    done = FreshProcesses().run(task(seconds=0.05, cores=cores), memory=True)
+    found = from_data(Measurement, done.answer, "answer")
+    assert found.error == ""
+    assert found.start_ns > 0
+    assert done.peak_bytes > 20_000_000
 
 
 def test_a_model_that_is_missing_is_the_child_s_error() -> None:
-    assert measure_in_child(TASK).error.startswith("m.onnx does not exist")
-
-
-def test_photos_that_cannot_be_read_are_the_child_s_error(tmp_path: Path) -> None:
-    (tmp_path / "p.jpg").write_bytes(b"")
-    task = Task(str(TINY / "tiny.onnx"), "onnxruntime", 1, ((str(tmp_path / "p.jpg"), "red"),), 0, 2, 0.1, "")
-    assert measure_in_child(task).error == (
-        f"none of the 1 photos can be read; the first: {tmp_path / 'p.jpg'} is empty (0 bytes)\nDo: look at the files"
-    )
+    assert FreshProcesses().run(task(path="m.onnx")).answer["error"].startswith("m.onnx does not exist")
