@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgewise.benchmarks.answers import Answers, Listing, arrays_of
+from edgewise.benchmarks.campaign import Campaign, Photos, Step
+from edgewise.benchmarks.entry import Entry, Kind
+from edgewise.benchmarks.journal import Journal
+from edgewise.benchmarks.plan import Plan, make_plan
+from edgewise.benchmarks.processes import Done, failed
+from edgewise.benchmarks.request import EFFORTS, Request
+from edgewise.benchmarks.results import Failure, Row
+from edgewise.benchmarks.rows import Gathered, make_row
+from edgewise.benchmarks.task import Answered, Job, Load, Measurement, Peak, Rate, Series, StageSums, Task
+from edgewise.benchmarks.ways import Ways
+from edgewise.spec import InputError, OutputError
+
+TINY = Path(__file__).parents[1] / "data"
+EFFORT = replace(EFFORTS[""], rounds=4)
+MILLION = 1_000_000
+
+
+class KilledError(Exception):
+    """The benchmark's process is killed."""
+
+
+class Machine:
+    """Processes that nobody starts, on a machine that others use during some of the rounds."""
+
+    def __init__(self, is_busy: Callable[[int], bool] = lambda _: False, dies_at: int = 10**9) -> None:
+        self.tasks: list[Task] = []
+        self._is_busy, self._dies_at = is_busy, dies_at
+
+    def run(self, task: Task, *, photos: int = 0, memory: bool = False) -> Done:
+        if len(self.tasks) == self._dies_at:
+            raise KilledError
+        assert photos <= 3
+        self.tasks.append(task)
+        answer = self._answer(task, memory=memory)
+        if isinstance(answer, Done):
+            return answer
+        return Done(json.loads(json.dumps(asdict(answer))), 150 * MILLION if memory else 0)
+
+    def _answer(self, task: Task, *, memory: bool) -> Any:
+        rounds = sum(1 for each in self.tasks if each.job is Job.LATENCY)
+        busy = not memory and task.job is Job.LATENCY and self._is_busy(rounds)
+        loads = (Load(1.0, 0.9 if busy else 0.0, 0.0, 0.0, 0.0, 3e9),)
+        if task.job is Job.CEILING:
+            return Peak(fp32_gflops=50.0 * task.threads, int8_gops=200.0 * task.threads, method="by hand")
+        if task.job is Job.OFFLINE:
+            return Rate(batch=1, streams=task.threads, images_per_second=(100.0, 101.0), loads=loads)
+        if task.job is Job.SUSTAIN:
+            return Series(seconds=60, medians_ns=(5, 6), first_ns=5, last_ns=6)
+        if task.job is Job.ACCURACY:
+            self._answers(task)
+            return Answered(photos=3, labels=("blue", "green", "red"), threshold=0.5)
+        return Measurement(
+            threads=task.threads, provider="cpu", precision="fp32", sha256=self.sha256(task), start_ns=400 * MILLION,
+            stable=True, samples_ns=((9 if busy else 5) * MILLION,) * 20, loads=loads,
+            stages=StageSums(2, 2 * MILLION, 4 * MILLION, 6 * MILLION, 8 * MILLION, 24 * MILLION),
+        )  # fmt: skip
+
+    def sha256(self, task: Task) -> str:
+        return next(entry.sha256 for entry in plan().entries if entry.path == task.path)
+
+    def _answers(self, task: Task) -> None:
+        right = np.array([0, 1, 2], np.int32)
+        Answers(right, np.ones(3, np.float32), np.ones(3, np.float32), np.zeros(3, np.int32)).write(
+            arrays_of(task.result)
+        )
+
+
+def plan() -> Plan:
+    return make_plan(TINY / "tiny.onnx", "none", Ways((1, 2), backends=("onnxruntime",)))
+
+
+def campaign(folder: Path, machine: Machine, *, resume: bool = False, sustain: float = 0, **changed: Any) -> Campaign:
+    listing = Listing(("blue", "green", "red"), ("b.png", "g.png", "r.png"), (0, 1, 2))
+    steps: list[Step] = []
+    made = Campaign(
+        plan(), Photos(listing, folder / "photos.json", "r.png", {}), replace(EFFORT, **changed), seed=0,
+        sustain_minutes=sustain, identity={"machine": "this"}, processes=machine,
+        journal=Journal(folder, resume=resume, overwrite=False), bare_bytes=10 * MILLION, progress=steps.append,
+    )  # fmt: skip
+    made.steps = steps  # type: ignore[attr-defined]
+    return made
+
+
+def rows(done: Campaign) -> list[Row]:
+    made = [make_row(e, f, done.ceilings, done.best_hz) for e, f in zip(plan().entries, done.gathered, strict=True)]
+    assert all(isinstance(row, Row) for row in made), made
+    return [row for row in made if isinstance(row, Row)]
+
+
+def test_every_row_gets_its_figures(tmp_path: Path) -> None:
+    done = campaign(tmp_path, Machine(), sustain=1)
+    done.run()
+    one, two, plain, _ = rows(done)
+    assert one.accuracy is two.accuracy
+    assert one.accuracy is not None
+    assert one.accuracy.top1.share == 1
+    assert (one.memory_bytes, plain.memory_bytes) == (140 * MILLION, 0)
+    assert one.stages is not None
+    assert (one.stages.read, one.stages.inference, one.stages.rest) == (1, 4, 2)
+    assert two.offline is not None
+    assert two.offline.streams == 2
+    assert one.start_ms is not None
+    assert one.start_ms.value == 400
+    assert (plain.accuracy, plain.offline) == (None, None)
+    assert one.sustained is None
+    assert two.sustained is not None
+    assert two.sustained.last_ms == 6e-6
+    assert one.ceiling_share == pytest.approx(2 * one.macs / 5e-3 / 50e9)
+    assert not any(row.contention.contended for row in (one, two, plain))
+    last = done.steps[-1]  # type: ignore[attr-defined]
+    assert last.done == last.total
+
+
+def test_a_disturbed_round_is_measured_again_and_the_quiet_one_is_kept(tmp_path: Path) -> None:
+    done = campaign(tmp_path, Machine(is_busy=lambda number: number == 6))
+    done.run()
+    made = rows(done)
+    assert sum(row.contention.repeats for row in made) == 1
+    assert not any(row.contention.contended for row in made)
+    assert {row.latency.fastest for row in made} == {5.0}
+    assert all(sample == 5 * MILLION for row in made for kept in row.rounds for sample in kept.samples_ns)
+
+
+def test_a_machine_that_stays_busy_is_told_within_the_budget(tmp_path: Path) -> None:
+    machine = Machine(is_busy=lambda _: True)
+    done = campaign(tmp_path, machine, repeats=0.5)
+    done.run()
+    made = rows(done)
+    assert all(row.contention.contended for row in made)
+    assert made[0].contention.reasons == ("other processes took 90% of a core",)
+    # Four rows of four rounds: eight may be measured again.
+    assert sum(row.contention.repeats for row in made) == 8
+
+
+def test_a_killed_benchmark_goes_on_where_it_was(tmp_path: Path) -> None:
+    whole = Machine()
+    campaign(tmp_path / "whole", whole).run()
+    with pytest.raises(KilledError):
+        campaign(tmp_path / "out", Machine(dies_at=11)).run()
+    with pytest.raises(OutputError, match="holds a benchmark that was not finished\nDo: add --resume to go on with it"):
+        campaign(tmp_path / "out", Machine())
+    machine = Machine()
+    again = campaign(tmp_path / "out", machine, resume=True)
+    again.run()
+    assert len(machine.tasks) == len(whole.tasks) - 11
+    assert all(row.latency.queries == 80 for row in rows(again))
+
+
+def test_a_torn_answer_is_measured_again(tmp_path: Path) -> None:
+    first = Machine()
+    campaign(tmp_path, first).run()
+    kept = sorted(path for path in (tmp_path / "unfinished").glob("*.json") if not path.name.startswith("answers"))
+    kept[0].write_text(kept[0].read_text()[:20])
+    machine = Machine()
+    campaign(tmp_path, machine, resume=True).run()
+    assert len(machine.tasks) == 1
+
+
+def test_other_settings_are_other_measurements(tmp_path: Path) -> None:
+    campaign(tmp_path, Machine()).run()
+    machine = Machine()
+    campaign(tmp_path, machine, resume=True, seconds=20.0).run()
+    assert {task.job for task in machine.tasks} == {Job.LATENCY}
+    assert len(machine.tasks) == 16
+
+
+def test_a_row_that_fails_ends_and_the_others_go_on(tmp_path: Path) -> None:
+    class OnePlainLoopDies(Machine):
+        def _answer(self, task: Task, *, memory: bool) -> Any:
+            if task.kind is Kind.PLAIN and task.threads == 2:
+                return failed("killed by SIGSEGV")
+            return super()._answer(task, memory=memory)
+
+    machine = OnePlainLoopDies()
+    done = campaign(tmp_path, machine)
+    done.run()
+    made = [make_row(entry, found) for entry, found in zip(plan().entries, done.gathered, strict=True)]
+    assert [each.error for each in made if isinstance(each, Failure)] == ["killed by SIGSEGV"]
+    asked = Counter((task.kind, task.threads) for task in machine.tasks if task.job is Job.LATENCY)
+    assert asked[Kind.PLAIN, 2] == 1
+    assert asked[Kind.PLAIN, 1] == 4
+
+
+def test_a_file_that_changes_meanwhile_is_a_failure(tmp_path: Path) -> None:
+    class Changing(Machine):
+        def sha256(self, task: Task) -> str:
+            return "00" if task.kind is Kind.PLAIN else super().sha256(task)
+
+    done = campaign(tmp_path, Changing())
+    done.run()
+    assert [found.error for found in done.gathered][2].endswith("tiny.onnx was changed while it was being measured")
+
+
+def test_quick_is_short_and_impossible_times_are_refused() -> None:
+    request = Request(Path("r"), Path("d"), Path("o"))
+    assert replace(request, mode="quick").effort().seconds < request.effort().seconds
+    assert replace(request, mode="thorough").effort().rounds == 20
+    assert replace(request, seconds=3.0).effort().seconds == 3
+    for wrong in (replace(request, seconds=0.0), replace(request, sustain_minutes=-1.0), replace(request, mode="slow")):
+        with pytest.raises(InputError):
+            wrong.effort()
+
+
+def test_an_entry_without_any_round_is_a_failure() -> None:
+    entry = Entry("a.onnx", "a.onnx", "onnx", "fp32", "onnxruntime", "", 1)
+    assert make_row(entry, Gathered()) == Failure(entry, "nothing was measured")
