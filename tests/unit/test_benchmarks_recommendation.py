@@ -115,6 +115,8 @@ def test_without_a_reference_the_most_accurate_variant_counts(results: Results) 
     found = recommend(rows, Limits())
     assert found is not None
     assert (found.file, found.met) == ("clothes-fp32.onnx", True)
+    assert "as often right as the most accurate variant" in found.reason
+    assert "points against the most accurate variant)" in found.certainty
     assert recommend((), Limits()) is None
 
 

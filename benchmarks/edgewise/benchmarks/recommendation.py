@@ -44,6 +44,7 @@ class _Candidate:
 
     row: Row
     drop: Interval  # points, positive where the row is worse
+    base: str  # than what, in words
 
     @property
     def p50(self) -> float:
@@ -119,20 +120,19 @@ def _candidates(rows: Sequence[Row]) -> Iterator[_Candidate]:
             continue
         if row.accuracy.difference is not None:
             points = row.accuracy.difference.points
-            yield _Candidate(row, Interval(-points.value, -points.high, -points.low))
+            yield _Candidate(row, Interval(-points.value, -points.high, -points.low), "the reference")
         else:
             # Without a reference, against the most accurate variant; photo by photo they were not compared.
             top1 = row.accuracy.top1
-            yield _Candidate(
-                row, Interval(best - 100 * top1.share, best - 100 * top1.high, max(best - 100 * top1.low, 0.0))
-            )
+            drop = Interval(best - 100 * top1.share, best - 100 * top1.high, best - 100 * top1.low)
+            yield _Candidate(row, drop, "the most accurate variant")
 
 
 def _misses(candidate: _Candidate, limits: Limits) -> dict[str, float]:
     """How far a row misses each limit that it misses, as a share of the limit, by what it is in words."""
     row, misses = candidate.row, {}
     if limits.max_drop is not None and candidate.drop.value > limits.max_drop + _HAIR:
-        words = f"{text.points_below(candidate.drop.value)}, at most {limits.max_drop:g}"
+        words = f"{text.points_below(candidate.drop.value, candidate.base)}, at most {limits.max_drop:g}"
         misses[words] = (candidate.drop.value - limits.max_drop) / max(limits.max_drop, 1.0)
     if limits.max_latency is not None and candidate.p50 > limits.max_latency:
         words = f"{text.milliseconds(candidate.p50)} ms, at most {text.milliseconds(limits.max_latency)}"
@@ -163,7 +163,7 @@ def _asked(limits: Limits) -> str:
 
 def _figures(best: _Candidate) -> str:
     return (
-        f"{text.milliseconds(best.p50)} ms, {text.points_below(best.drop.value)}, "
+        f"{text.milliseconds(best.p50)} ms, {text.points_below(best.drop.value, best.base)}, "
         f"{text.megabytes(best.row.entry.bytes)}"
     )
 
@@ -195,7 +195,7 @@ def _doubts(best: _Candidate, fitting: Sequence[_Candidate], limits: Limits) -> 
 
 def _drop(best: _Candidate, fitting: Sequence[_Candidate], most: float) -> str:
     """Whether it keeps to the drop for certain, and otherwise which one does."""
-    interval = f"{text.signed(-best.drop.high)} to {text.signed(-best.drop.low)} points against the reference"
+    interval = f"{text.signed(-best.drop.high)} to {text.signed(-best.drop.low)} points against {best.base}"
     if best.drop.high <= most + _HAIR:
         return f"it certainly keeps to the drop (95% interval {interval})"
     photos = text.count(best.row.accuracy.photos, "photo") if best.row.accuracy else "these photos"

@@ -59,12 +59,12 @@ def signed(value: float) -> str:
     return "0.0" if float(shown) == 0 else shown.replace("-", "−")
 
 
-def points_below(drop: float) -> str:
-    """Points of top-1 below or above the reference."""
+def points_below(drop: float, base: str = "the reference") -> str:
+    """Points of top-1 below or above what is compared with."""
     if abs(drop) < 0.05:
-        return "as often right as the reference"
+        return f"as often right as {base}"
     size = f"{abs(drop):.1f} points" if f"{abs(drop):.1f}" != "1.0" else "1.0 point"
-    return f"{size} {'below' if drop > 0 else 'above'} the reference"
+    return f"{size} {'below' if drop > 0 else 'above'} {base}"
 
 
 def count(number: int, thing: str) -> str:
