@@ -43,7 +43,7 @@ def main() -> None:
             Job.LATENCY, path=str(options.model), backend=backend, threads=options.threads, cores=pin(options.threads),
             photos=(str(photo),),
         )  # fmt: skip
-        rounds = duel(task, task, options.rounds, options.seconds).rounds
+        rounds = duel(task, task, (options.rounds, options.rounds), options.seconds).rounds
     turns = min(options.turns, *(len(each.ratios) for each in rounds))
     ratios = np.array([each.ratios[:turns] for each in rounds])
     times = np.array([each.times_ns[:turns] for each in rounds], float)

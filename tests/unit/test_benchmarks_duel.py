@@ -17,7 +17,7 @@ def task(path: Path, backend: str = "onnxruntime") -> Task:
 
 
 def test_two_files_are_asked_in_turns_by_fresh_processes() -> None:
-    found = duel(task(DATA / "tiny.onnx"), task(DATA / "tiny.tflite", "litert"), 1, 0.05, tries=0)
+    found = duel(task(DATA / "tiny.onnx"), task(DATA / "tiny.tflite", "litert"), (1, 1), 0.05, tries=0)
     (only,) = found.rounds
     assert len(only.ratios) == len(only.times_ns) >= LEAST_TURNS
     assert all(ratio > 0 for ratio in only.ratios)
@@ -28,13 +28,13 @@ def test_a_file_that_cannot_be_loaded_ends_it_with_the_reason(tmp_path: Path) ->
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no model")
     with pytest.raises(EdgewiseError, match=r"broken.onnx cannot be measured: .*broken.onnx"):
-        duel(task(DATA / "tiny.onnx"), task(broken), rounds=1, seconds=0.05)
+        duel(task(DATA / "tiny.onnx"), task(broken), rounds=(1, 1), seconds=0.05)
 
 
 def test_a_process_that_dies_is_told() -> None:
     dies = ("-c", "import sys; sys.stdin.readline()")
     with pytest.raises(EdgewiseError, match="the measuring process ended without an answer"):
-        duel(task(DATA / "tiny.onnx"), task(DATA / "tiny.onnx"), 1, 0.05, (dies, dies))
+        duel(task(DATA / "tiny.onnx"), task(DATA / "tiny.onnx"), (1, 1), 0.05, (dies, dies))
 
 
 class Counters:

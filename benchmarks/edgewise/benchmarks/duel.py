@@ -21,7 +21,7 @@ from types import TracebackType
 from edgewise.benchmarks.contention import Meter, Reading, SystemMeter, Watch, find_contention
 from edgewise.benchmarks.latency import Clock, MonotonicClock, measure, timed, warm_up
 from edgewise.benchmarks.task import Task
-from edgewise.benchmarks.verdict import Change, compare_turns
+from edgewise.benchmarks.verdict import Change, compare_turns, is_narrow
 from edgewise.spec import EdgewiseError
 from edgewise.spec.child import safe_python
 
@@ -130,7 +130,7 @@ class PairMeter:
 def duel(
     first: Task,
     second: Task,
-    rounds: int,
+    rounds: tuple[int, int],
     seconds: float,
     commands: tuple[Sequence[str], Sequence[str]] = (CHILD, CHILD),
     tries: int = TRIES,
@@ -140,7 +140,7 @@ def duel(
     Args:
         first: what to load and ask; of its fields job, seconds and result do not matter.
         second: the other.
-        rounds: fresh pairs of processes, >= 1.
+        rounds: fresh pairs of processes, at least and at most; between, until the interval of the ratio is narrow.
         seconds: of queries, each round, both together.
         commands: what the processes run, after the interpreter.
         tries: how often a disturbed round is measured again at most.
@@ -149,7 +149,7 @@ def duel(
         EdgewiseError: one of them cannot be loaded, or its process died.
     """
     clock, found = MonotonicClock(), list[Round]()
-    for number in range(rounds):
+    for number in range(rounds[1]):
         best = _round((first, second), commands, seconds, clock, number)
         for _ in range(tries):
             if not best.disturbed:
@@ -157,6 +157,8 @@ def duel(
             again = _round((first, second), commands, seconds, clock, number)
             best = min(again, best, key=lambda each: len(each.disturbed))
         found.append(best)
+        if len(found) >= rounds[0] and is_narrow([each.ratios for each in found]):
+            break
     disturbed = any(each.disturbed for each in found)
     return Duel(compare_turns([each.ratios for each in found], contended=disturbed), tuple(found))
 
