@@ -58,3 +58,28 @@ def test_versions_of_what_is_installed_are_listed() -> None:
     assert versions["python"] == platform.python_version()
     assert versions["numpy"]
     assert all(versions.values())
+
+
+def test_a_container_and_its_limits_are_told(tmp_path: Path) -> None:
+    _write(
+        tmp_path,
+        {
+            ".dockerenv": "",
+            "sys/fs/cgroup/cpu.max": "150000 100000\n",
+            "sys/fs/cgroup/memory.max": "1073741824\n",
+            "proc/stat": "cpu  100 0 100 700 0 0 0 100 0 0\ncpu0 1 2\n",
+            "proc/cpuinfo": "cpu MHz : 2600.0\n",
+            "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq": "3400000\n",
+        },
+    )
+    machine = describe_machine(tmp_path)
+    assert (machine.container, machine.cpu_limit, machine.memory_limit_bytes) == ("docker", 1.5, 1 << 30)
+    assert (machine.steal_share, machine.clock_hz, machine.max_clock_hz) == (0.1, 2.6e9, 3.4e9)
+
+
+def test_no_limit_is_none(tmp_path: Path) -> None:
+    _write(tmp_path, {"sys/fs/cgroup/cpu.max": "max 100000\n", "sys/fs/cgroup/memory.max": "max\n"})
+    machine = describe_machine(tmp_path)
+    assert (machine.container, machine.cpu_limit, machine.memory_limit_bytes) == ("", 0, 0)
+    _write(tmp_path, {"proc/1/cgroup": "0::/kubepods/burstable\n"})
+    assert describe_machine(tmp_path).container == "kubepods"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from edgewise.benchmarks.contention import clock_hz
 from edgewise.runtime.backends import usable_cores
 
 FLAGS = (
@@ -44,6 +45,7 @@ PACKAGES = (
     "ai-edge-litert",
     "onnxruntime",
     "onnxruntime-gpu",
+    "openvino",
     "tensorflow",
     "tf-keras",
 )
@@ -86,7 +88,39 @@ def describe_machine(root: Path = Path("/")) -> Machine:
         system=f"{release or platform.system()}, {platform.system()} {platform.release()}",
         governor=_read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip(),
         load_average=tuple(round(load, 2) for load in os.getloadavg()) if hasattr(os, "getloadavg") else (),
+        container=_container(root),
+        cpu_limit=_cpu_limit(root),
+        memory_limit_bytes=_number(_read(root / "sys/fs/cgroup/memory.max")),
+        steal_share=_steal_share(root),
+        clock_hz=clock_hz(root),
+        max_clock_hz=1e3 * _number(_read(root / "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")),
     )
+
+
+def _container(root: Path) -> str:
+    """What kind of container this is; a file of Docker or Podman, or what the control groups or PID 1 tell."""
+    for name, file in (("docker", ".dockerenv"), ("podman", "run/.containerenv")):
+        if (root / file).exists():
+            return name
+    groups = _read(root / "proc/1/cgroup")
+    return next((name for name in ("kubepods", "docker", "containerd", "lxc") if name in groups), "")
+
+
+def _cpu_limit(root: Path) -> float:
+    """Cores' worth of time that a control group allows; 0: no limit."""
+    quota, _, period = _read(root / "sys/fs/cgroup/cpu.max").strip().partition(" ")
+    return _number(quota) / _number(period) if _number(quota) and _number(period) else 0.0
+
+
+def _steal_share(root: Path) -> float:
+    """Share of the time since the start that the hypervisor took, 0-1."""
+    times = [int(word) for word in _read(root / "proc/stat").partition("\n")[0].split()[1:9] if word.isdigit()]
+    return round(times[7] / sum(times), 4) if len(times) == 8 and sum(times) else 0.0
+
+
+def _number(text: str) -> int:
+    """A whole number that a file of the system holds; 0 for anything else, such as ``max``."""
+    return int(text) if text.strip().isdigit() else 0
 
 
 def installed_versions() -> Mapping[str, str]:

@@ -40,12 +40,6 @@ class Journal:
                     do="add --resume to go on with it, or --overwrite to begin anew",
                 )
             shutil.rmtree(self.folder)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {path_text(self.folder)}: {error.strerror}", do="choose another place with --out"
-            ) from error
 
     def key(self, task: Task, what: Mapping[str, Any]) -> str:
         """The name of an answer: a digest of the task, without where things lie, and of ``what`` it is about."""
