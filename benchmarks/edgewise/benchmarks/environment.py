@@ -115,7 +115,8 @@ def _cpu_limit(root: Path) -> float:
 def _steal_share(root: Path) -> float:
     """Share of the time since the start that the hypervisor took, 0-1."""
     times = [int(word) for word in _read(root / "proc/stat").partition("\n")[0].split()[1:9] if word.isdigit()]
-    return round(times[7] / sum(times), 4) if len(times) == 8 and sum(times) else 0.0
+    total = sum(times)
+    return round(times[7] / total, 4) if len(times) == 8 and total else 0.0
 
 
 def _number(text: str) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from edgewise.cli import benchmark_options as options
 from edgewise.spec.files import path_text
 
 if TYPE_CHECKING:
@@ -17,74 +17,30 @@ if TYPE_CHECKING:
     from edgewise.benchmarks.request import Request
     from edgewise.benchmarks.results import Results
 
-SECONDS = 10.0
-"""As `edgewise.benchmarks.request.EFFORTS` has it; the help must not import that."""
-
-ADVICE = "What to recommend"
-"""Panel of the help."""
-
 
 def benchmark(
-    release: Annotated[Path, typer.Argument(help="Release folder, folder of model files, or one model file.")],
-    data: Annotated[Path, typer.Option(help="Folder of labelled photos, with or without split folders.")],
-    out: Annotated[Path, typer.Option(help="Folder for results.json and the reports.")],
-    threads: Annotated[
-        str,
-        typer.Option(metavar="1,2,all", help="Numbers of threads to measure.", show_default="1,all; with --quick: all"),
-    ] = "",
-    backend: Annotated[
-        list[str] | None,
-        typer.Option(help="Only this backend; may be repeated.", show_default="all that are installed"),
-    ] = None,
-    provider: Annotated[
-        list[str] | None, typer.Option(help="Only this provider; may be repeated.", show_default="all there are")
-    ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(metavar="RUN|none", help="Run folder to compare with.", show_default="the one the release names"),
-    ] = None,
-    split: Annotated[str, typer.Option(help="Which split of DATA, where it has split folders.")] = "test",
-    limit: Annotated[int | None, typer.Option(min=1, help="Only so many photos, the same of each class.")] = None,
-    ood: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Photos that show none of the classes: are they told apart?")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the choice that --limit makes, and of the order of rounds.")] = 0,
-    seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="Time for the latency of each row.", show_default=f"{SECONDS:g}")
-    ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="About a minute for a small release: 2 short rounds.")] = False,
-    thorough: Annotated[bool, typer.Option("--thorough", help="20 rounds and more time for each.")] = False,
-    sustain: Annotated[
-        float, typer.Option(metavar="MIN", min=0, help="Also run each file for so many minutes: does it slow down?")
-    ] = 0.0,
-    max_drop: Annotated[
-        float | None,
-        typer.Option(
-            metavar="POINTS",
-            min=0,
-            rich_help_panel=ADVICE,
-            help="Top-1 that may be lost against the reference, in percentage points.",
-            show_default="1",
-        ),
-    ] = None,
-    max_latency: Annotated[
-        float | None,
-        typer.Option(metavar="MS", min=0.001, rich_help_panel=ADVICE, help="Longest median time for one photo."),
-    ] = None,
-    max_size: Annotated[
-        float | None, typer.Option(metavar="MB", min=0.001, rich_help_panel=ADVICE, help="Largest file, in 10^6 bytes.")
-    ] = None,
-    choose: Annotated[
-        bool,
-        typer.Option(
-            "--select",
-            rich_help_panel=ADVICE,
-            help="Write the fastest variant within the limits into the release, where predict and package pick it up.",
-        ),
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per row in place of the table.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a benchmark that was interrupted.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier report in OUT.")] = False,
+    release: options.Release,
+    data: options.Data,
+    out: options.Out,
+    threads: options.Threads = "",
+    backend: options.Backends = None,
+    provider: options.Providers = None,
+    reference: options.Reference = None,
+    split: options.Split = "test",
+    limit: options.Limit = None,
+    ood: options.OutOfClass = None,
+    seed: options.Seed = 0,
+    seconds: options.Seconds = None,
+    quick: options.Quick = False,
+    thorough: options.Thorough = False,
+    sustain: options.Sustain = 0.0,
+    max_drop: options.MaxDrop = None,
+    max_latency: options.MaxLatency = None,
+    max_size: options.MaxSize = None,
+    choose: options.Select = False,
+    as_json: options.AsJson = False,
+    resume: options.Resume = False,
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Measure accuracy, latency, size and memory of every variant on this machine."""
     if quick and thorough:
@@ -98,25 +54,11 @@ def benchmark(
     if choose:
         check_selectable(release)  # told before minutes of measuring
     request = Request(
-        release=release,
-        data=data,
-        out=out,
-        reference=reference,
-        threads=threads,
-        backends=tuple(backend or ()),
-        providers=tuple(provider or ()),
-        split=split,
-        limit=limit,
-        seed=seed,
-        seconds=seconds,
-        mode="quick" if quick else "thorough" if thorough else "",
-        ood=ood,
-        sustain_minutes=sustain,
-        resume=resume,
-        overwrite=overwrite,
-        command=("edgewise", *sys.argv[1:]),
+        release, data, out, reference, threads, tuple(backend or ()), tuple(provider or ()), split, limit, seed,
+        seconds=seconds, mode="quick" if quick else "thorough" if thorough else "", ood=ood, sustain_minutes=sustain,
+        resume=resume, overwrite=overwrite, command=("edgewise", *sys.argv[1:]),
         limits=Limits(max_drop, max_latency, None if max_size is None else 1e6 * max_size),
-    )
+    )  # fmt: skip
     results = measured(request)
     print_json(results) if as_json else print_table(results)
     typer.echo(f"report: {out / 'report.html'}", err=True)
