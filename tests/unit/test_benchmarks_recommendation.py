@@ -7,10 +7,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from typer.testing import CliRunner
 
 from edgewise.benchmarks.recommendation import Limits, recommend, select
 from edgewise.benchmarks.results import Results, Row
 from edgewise.benchmarks.statistics import Interval
+from edgewise.cli.main import make_app
 from edgewise.runtime.selection import SELECTED
 from edgewise.spec import InputError
 
@@ -136,3 +138,12 @@ def test_the_choice_is_written_into_the_release(results: Results, tmp_path: Path
     assert "certainly the fastest" in written["reason"]
     with pytest.raises(InputError, match=r"--select with .*selected\.json, which is no folder\nExpected: a release"):
         select(told, tmp_path / SELECTED)
+
+
+def test_a_choice_without_a_release_folder_is_refused_before_measuring(tmp_path: Path) -> None:
+    file = Path(__file__).parents[1] / "data" / "tiny.onnx"
+    words = ["benchmark", str(file), "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--select"]
+    done = CliRunner().invoke(make_app("benchmark"), words)
+    assert isinstance(done.exception, InputError)
+    assert "tiny.onnx, which is no folder\nExpected: a release folder" in str(done.exception)
+    assert not (tmp_path / "out").exists()

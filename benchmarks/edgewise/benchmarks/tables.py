@@ -138,7 +138,8 @@ def _memory(row: Row) -> Cell:
 def _ceiling(row: Row) -> Cell:
     if row.ceiling_share is None:
         return NOTHING
-    return Cell(f"{100 * row.ceiling_share:.0f}%", sort=row.ceiling_share)
+    shown = f"{100 * row.ceiling_share:.0f}%" if row.ceiling_share >= 0.01 else "<1%"
+    return Cell(shown, sort=row.ceiling_share)
 
 
 def _energy(row: Row) -> Cell:
