@@ -162,12 +162,9 @@ class _Exporter:
         return {row.file: row for row in rows if (self.request.out / row.file).is_file()}
 
     def _with_gzip_size(self, row: Row) -> Row:
-        if row.gzip_bytes:
-            return row
         found = self._gzip_sizes.get(row.file)
-        return replace(
-            row, gzip_bytes=found.result() if found else gzip_size((self.request.out / row.file).read_bytes())
-        )
+        size = row.gzip_bytes or (found.result() if found else gzip_size((self.request.out / row.file).read_bytes()))
+        return replace(row, gzip_bytes=size)
 
     def _name(self, variant: Variant) -> str:
         return variant.file_name(self.request.name)
