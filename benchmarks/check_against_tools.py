@@ -113,8 +113,8 @@ def loop(script: str) -> Callable[[Case], float]:
 
 def benchmark_app(case: Case) -> float:
     """OpenVINO's tool: one request at a time, one stream."""
-    # An ONNX file leaves the number of pictures open, as it does in the benchmark; a .tflite file takes one.
-    shape = ["-data_shape", f"[1,{case.size},{case.size},3]"] if case.path.suffix == ".onnx" else []
+    # The files leave the number of pictures open, and so it stays: with fixed shapes OpenVINO was 15 to 18% faster.
+    shape = ["-data_shape", f"[1,{case.size},{case.size},3]"]
     words = ["-m", str(case.path), "-d", "CPU", "-hint", "none", "-nstreams", "1", "-nthreads", str(case.threads)]
     words += ["-api", "sync", "-t", str(max(1, round(case.seconds))), "-infer_precision", "f32", "-pin", "NO"]
     output = _output(["-c", BENCHMARK_APP, *words, *shape, "-latency_percentile", "50"], case.threads)
