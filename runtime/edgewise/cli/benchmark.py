@@ -99,7 +99,8 @@ def progress() -> Iterator[Callable[[Step], None]]:
         # Measurements are long and few: the speed of the last minute would be unknown most of the time.
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=3600) as bars:
+    # Drawing takes time from what is measured, so it is done once a second.
+    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=3600, refresh_per_second=1) as bars:
         bar = bars.add_task("reading the release and the photos", total=None)
 
         def show(step: Step) -> None:
