@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgewise.benchmarks.entry import Entry
 from edgewise.benchmarks.packing import pack, unpack
 from edgewise.benchmarks.results import Results, read_results
 from edgewise.spec import InputError
@@ -95,3 +96,20 @@ def test_answers_are_packed_small() -> None:
     for wrong in ("?", "AAAA", text[:-8], pack(answers)[:50]):
         with pytest.raises(InputError, match="the answers of the photos cannot be read"):
             unpack(wrong)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "backend", "whole"),
+    [
+        ("int8", "onnxruntime", True),
+        ("int8-qat", "litert", True),
+        ("w8a16", "litert", True),
+        ("dynamic", "litert", True),  # its activations are rounded as they come
+        ("dynamic", "onnxruntime", False),
+        ("fp16", "litert", False),
+    ],
+)
+def test_a_file_is_held_against_the_peak_of_the_numbers_that_it_computes_in(
+    scheme: str, backend: str, whole: bool
+) -> None:
+    assert Entry("a", "a", "tflite", scheme, backend, "", 1).in_whole_numbers == whole

@@ -52,6 +52,11 @@ class Entry:
         return BACKEND_NAMES.get(self.backend, self.backend)
 
     @property
+    def in_whole_numbers(self) -> bool:
+        """Whether its products are of whole numbers; of a dynamic file, LiteRT rounds the activations as it goes."""
+        return self.scheme in ("int8", "int8-qat", "w8a16") or (self.scheme, self.backend) == ("dynamic", "litert")
+
+    @property
     def is_reference(self) -> bool:
         """Whether this is the network that the variants were made from."""
         return self.kind is Kind.REFERENCE

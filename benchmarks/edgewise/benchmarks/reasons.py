@@ -236,9 +236,8 @@ def _overhead(row: Row, rows: Sequence[Row]) -> Iterator[Reason]:
 
 def _peak(row: Row, ceilings: Sequence[Ceiling]) -> Iterator[Reason]:
     """A variant that reaches half of what the machine computes at most has little left to gain."""
-    whole = row.entry.scheme in ("int8", "int8-qat")
     for ceiling in ceilings:
-        peak = ceiling.int8_gops if whole else ceiling.fp32_gflops
+        peak = ceiling.int8_gops if row.entry.in_whole_numbers else ceiling.fp32_gflops
         if ceiling.threads == row.threads and peak and row.macs:
             share = 2 * row.macs / (row.latency.p50 / 1e3) / (peak * 1e9)
             if share >= 0.5:

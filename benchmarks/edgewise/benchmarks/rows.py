@@ -11,9 +11,6 @@ from edgewise.benchmarks.results import Entry, Failure, Row
 from edgewise.benchmarks.statistics import bootstrap_median, latency
 from edgewise.benchmarks.task import Measurement, Rate, Series, StageSums
 
-WHOLE_NUMBERS = ("int8", "w8a16")
-"""Beginnings of the names of schemes that compute in whole numbers."""
-
 
 @dataclass
 class Gathered:
@@ -70,7 +67,7 @@ def ceiling_share(entry: Entry, macs: int, milliseconds: float, ceilings: Sequen
     peak = next((ceiling for ceiling in ceilings if ceiling.threads == entry.threads), None)
     if peak is None or not macs or entry.provider != "cpu":
         return None
-    giga = peak.int8_gops if entry.scheme.startswith(WHOLE_NUMBERS) else peak.fp32_gflops
+    giga = peak.int8_gops if entry.in_whole_numbers else peak.fp32_gflops
     return 2 * macs / (milliseconds * 1e6) / giga if giga else None
 
 
