@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgewise.benchmarks.task import Task
+from edgewise.benchmarks import answers
+from edgewise.benchmarks.answers import Listing, collect
+from edgewise.benchmarks.latency import MonotonicClock
+from edgewise.benchmarks.networks import Network
+from edgewise.benchmarks.stages import time_stages
 from edgewise.runtime.classifier import Classifier
 from edgewise.runtime.images import prepare
 from edgewise.spec import DataError
@@ -63,21 +66,22 @@ def classifier() -> Classifier:
 
 @pytest.fixture
 def seen_by_benchmark(classifier: Classifier) -> Any:
-    """Runs the benchmark's own loop over one photo and returns the pixels that reached the network."""
-    worker = import_module("edgewise.benchmarks.worker")
-    latency = import_module("edgewise.benchmarks.latency")
+    """The pixels of one photo that the benchmark times, and those that it judges answers by."""
 
-    def see(path: Path) -> NDArray[np.uint8]:
+    def see(path: Path) -> list[NDArray[np.uint8]]:
         seen: list[NDArray[np.uint8]] = []
 
         def run(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-            seen.append(batch)
+            seen.append(batch[0])
             return classifier.probabilities(batch)
 
-        network = worker.Network(classifier.labels, SIDE, SIDE, 1, sha256="", run=run)
-        task = Task(str(TINY), "litert", 1, ((str(path), "red"),), 0, 1, 0.1, "")
-        worker._classify(task, network, latency.MonotonicClock())
-        return seen[0][0]
+        network = Network(run, np.zeros(0), 1, labels=classifier.labels, height=SIDE, width=SIDE)
+        assert time_stages(network, [str(path)], MonotonicClock(), 0).photos == 1
+        listing = Listing(classifier.labels, (str(path),), (0,))
+        collect(
+            listing, classifier.labels, [answers._prepare(str(path), network)], lambda batches: map(run, batches), 1
+        )
+        return seen
 
     return see
 
@@ -97,7 +101,7 @@ def test_equal_bits_reach_the_network_on_every_path(
         prepare(PHOTOS[name], SIDE, SIDE),
         classifier.prepare(str(path)),
         classifier.prepare(PHOTOS[name]),
-        seen_by_benchmark(path),
+        *seen_by_benchmark(path),
     ):
         assert got.dtype == np.uint8
         np.testing.assert_array_equal(got, inference)
