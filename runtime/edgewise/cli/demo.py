@@ -155,6 +155,7 @@ class _Demo:
         request = requests.Request(
             release=self.out / "release", data=self.out / "signs", out=self.out / "report",
             threads=str(self.threads or ""), limit=BENCHMARK_DRAWINGS, mode="quick",
+            backends=("litert", "onnxruntime"),  # one for each format; more would take minutes
         )  # fmt: skip
         results = measured(request)
         print_table(results)
