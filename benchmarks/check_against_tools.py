@@ -22,15 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-import cv2
-import numpy as np
-
 from edgewise.benchmarks.contention import find_contention
 from edgewise.benchmarks.cores import pin
 from edgewise.benchmarks.processes import FreshProcesses
-from edgewise.benchmarks.task import Job, Load, Task
+from edgewise.benchmarks.task import Load
 from edgewise.benchmarks.verdict import compare_rounds
 from edgewise.runtime.modelfile import read_model
+from noise_task import noise_task
 
 LOOP = """
 import statistics, sys, time
@@ -88,13 +86,7 @@ class Case:
 
 def own(case: Case, folder: Path) -> tuple[float, tuple[str, ...]]:
     """The median in milliseconds as the benchmark measures it, and what disturbed it."""
-    photo = folder / "photo.png"
-    pixels = np.random.default_rng(0).integers(0, 256, (case.size, case.size, 3), np.uint8)
-    photo.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-    task = Task(
-        Job.LATENCY, path=str(case.path), backend=case.backend, threads=case.threads, cores=pin(case.threads),
-        photos=(str(photo),), seconds=case.seconds,
-    )  # fmt: skip
+    task = noise_task(case.path, folder, case.threads, case.seconds, case.backend)
     answer = FreshProcesses().run(task).answer
     if answer.get("error"):
         raise SystemExit(f"{case.path}: {answer['error']}")

@@ -22,23 +22,22 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 from edgewise.benchmarks.compare import compare_results
 from edgewise.benchmarks.compare_releases import ROUNDS, SECONDS, measure_in_turns
 from edgewise.benchmarks.contention import find_contention
-from edgewise.benchmarks.cores import pin
 from edgewise.benchmarks.duel import CHILD, duel
 from edgewise.benchmarks.processes import FreshProcesses
-from edgewise.benchmarks.task import Job, Load, Task
+from edgewise.benchmarks.task import Load, Task
 from edgewise.export.metadata import embed_onnx
 from edgewise.runtime.modelfile import read_model
 from edgewise.spec import Manifest
+from noise_task import noise_task
 
 SLOWER = (
     "-c",
@@ -67,19 +66,6 @@ duel.main()
 )
 
 BURN = "while True: pass"
-
-
-def task_of(model: Path, folder: Path, threads: int, seconds: float) -> Task:
-    """The measurement of one round of single queries."""
-    size = read_model(model).manifest.input
-    photo = folder / "photo.png"
-    pixels = np.random.default_rng(0).integers(0, 256, (size.height, size.width, 3), np.uint8)
-    photo.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-    backend = "litert" if model.suffix == ".tflite" else "onnxruntime"
-    return Task(
-        Job.LATENCY, path=str(model), backend=backend, threads=threads, cores=pin(threads), photos=(str(photo),),
-        seconds=seconds,
-    )  # fmt: skip
 
 
 def _loads(task: Task) -> list[Load]:
@@ -135,7 +121,7 @@ def prove_flags(task: Task, trials: int) -> bool:
 def swapped_labels(_: onnx.ModelProto, manifest: Manifest) -> Manifest:
     """The first two labels change places."""
     first, second, *rest = manifest.labels
-    return _with(manifest, (second, first, *rest))
+    return replace(manifest, labels=(second, first, *rest))
 
 
 def brighter(model: onnx.ModelProto, manifest: Manifest) -> Manifest:
@@ -185,12 +171,6 @@ def _before(model: onnx.ModelProto, nodes: Callable[[str, str], list[onnx.NodePr
         model.graph.node.insert(place, node)
 
 
-def _with(manifest: Manifest, labels: tuple[str, ...]) -> Manifest:
-    from dataclasses import replace
-
-    return replace(manifest, labels=labels)
-
-
 FAULTS = (swapped_labels, brighter, normalized_twice, wrong_colours)
 
 
@@ -232,10 +212,10 @@ def main() -> None:
     parser.add_argument("--parts", default="123")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="edgewise-") as name:
-        task = task_of(options.model, Path(name), options.threads, SECONDS)
+        task = noise_task(options.model, Path(name), options.threads, SECONDS)
         good = "1" not in options.parts or prove_verdicts(task, options.trials)
         if "2" in options.parts:
-            good &= prove_flags(task_of(options.model, Path(name), options.threads, 3.0), options.trials)
+            good &= prove_flags(noise_task(options.model, Path(name), options.threads, 3.0), options.trials)
         if "3" in options.parts and options.data:
             good &= prove_accuracy(options.model, options.data, Path(name), options.limit)
     sys.exit(0 if good else 1)

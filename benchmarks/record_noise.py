@@ -14,13 +14,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from edgewise.benchmarks.cores import pin
 from edgewise.benchmarks.duel import duel
-from edgewise.benchmarks.task import Job, Task
-from edgewise.runtime.modelfile import read_model
+from noise_task import noise_task
 
 
 def main() -> None:
@@ -33,16 +30,8 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=20, help="that are kept of each round")
     parser.add_argument("--seconds", type=float, default=1.0, help="of queries, each round")
     options = parser.parse_args()
-    size = read_model(options.model).manifest.input
     with tempfile.TemporaryDirectory(prefix="edgewise-") as folder:
-        photo = Path(folder) / "photo.png"
-        pixels = np.random.default_rng(0).integers(0, 256, (size.height, size.width, 3), np.uint8)
-        photo.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
-        backend = "litert" if options.model.suffix == ".tflite" else "onnxruntime"
-        task = Task(
-            Job.LATENCY, path=str(options.model), backend=backend, threads=options.threads, cores=pin(options.threads),
-            photos=(str(photo),),
-        )  # fmt: skip
+        task = noise_task(options.model, Path(folder), options.threads)
         rounds = duel(task, task, (options.rounds, options.rounds), options.seconds).rounds
     turns = min(options.turns, *(len(each.ratios) for each in rounds))
     ratios = np.array([each.ratios[:turns] for each in rounds])
