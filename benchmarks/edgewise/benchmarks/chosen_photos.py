@@ -85,7 +85,7 @@ def photos_for(plan: Plan, chosen: Chosen, folder: Path) -> Photos:
         classes=(*(places[photo.label] for photo in chosen.photos), *(NO_CLASS for _ in chosen.ood)),
     )
     listing.write(folder / "photos.json")
-    query = _first_readable(chosen.photos)
+    query = first_readable(chosen.photos)
     pictures = {}
     for size in {(model.height, model.width) for model in plan.models.values()}:
         pictures[size] = folder / f"query-{size[0]}x{size[1]}.npy"
@@ -93,7 +93,8 @@ def photos_for(plan: Plan, chosen: Chosen, folder: Path) -> Photos:
     return Photos(listing, folder / "photos.json", str(query), pictures)
 
 
-def _first_readable(photos: Sequence[LabelledPhoto]) -> Path:
+def first_readable(photos: Sequence[LabelledPhoto]) -> Path:
+    """The first of the photos that can be read. Raises InputError where none can."""
     reasons: list[str] = []
     for photo in photos:
         try:

@@ -170,12 +170,11 @@ def _of_two_runs(old: Row, new: Row) -> Change:
 
 
 def _times(row: Row) -> list[tuple[int, ...]]:
-    rounds = [done.samples_ns for done in row.rounds if done.samples_ns]
-    if not rounds:
+    if not row.samples_ns:
         raise InputError(
             f"{row.title} has no times of single rounds", "a results.json as `edgewise benchmark` wrote it"
         )
-    return rounds
+    return row.samples_ns
 
 
 def _top1(old: Row, new: Row, before: Results, after: Results) -> tuple[Interval | None, bool]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgewise.benchmarks.campaign import Step
-from edgewise.benchmarks.chosen_photos import photos_for, read_data
+from edgewise.benchmarks.chosen_photos import first_readable, read_data
 from edgewise.benchmarks.compare import PairKey, pair_rows
 from edgewise.benchmarks.cores import pin
 from edgewise.benchmarks.duel import duel
@@ -80,7 +80,7 @@ def measure_in_turns(
         results = measure_plan(plan, chosen, request, journal, progress=progress)
         journal.close()
         parts = [_part(results, one, path) for one, path in zip(plans, (before, after), strict=True)]
-        photo = photos_for(plan, chosen, Path(folder)).readable
+        photo = str(first_readable(chosen.photos))
         changes = _duels(parts[0], parts[1], photo, quick=quick, progress=progress)
     return Measured(parts[0], parts[1], changes)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from edgewise.benchmarks.latency import Clock
+from edgewise.benchmarks.system import text_of
 from edgewise.benchmarks.task import Load
 
 SLICE_NS = 500_000_000
@@ -77,7 +78,7 @@ class SystemMeter:
         return busy * self._tick, steal * self._tick, max(1, len(times))
 
     def _text(self, name: str) -> str:
-        return _read(self._root / name)
+        return text_of(self._root / name)
 
 
 def usable() -> frozenset[int]:
@@ -88,10 +89,12 @@ def usable() -> frozenset[int]:
 
 def clock_hz(root: Path = Path("/")) -> float:
     """Mean clock of the cores in Hz; 0 where the system does not tell."""
-    kilohertz = [_read(path) for path in sorted(root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"))]
+    kilohertz = [
+        text_of(path) for path in sorted(root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"))
+    ]
     found = [1e3 * float(text) for text in kilohertz if text.strip().isdigit()]
     if not found:
-        text = _read(root / "proc/cpuinfo")
+        text = text_of(root / "proc/cpuinfo")
         found = [1e6 * float(number) for number in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", text, re.M)]
     return sum(found) / len(found) if found else 0.0
 
@@ -176,10 +179,3 @@ def _share(part: float, whole: float) -> float:
 def _number(pattern: str, text: str) -> float:
     found = re.search(pattern, text, re.M)
     return float(found[1]) if found else 0.0
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return ""

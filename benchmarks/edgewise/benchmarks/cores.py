@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgewise.benchmarks.contention import usable
+from edgewise.benchmarks.system import text_of
 
 _CPU = "sys/devices/system/cpu/cpu{}"
 
@@ -32,13 +33,13 @@ def pin(threads: int, root: Path = Path("/"), cores: frozenset[int] | None = Non
 
 def _speed(root: Path, core: int) -> int:
     """Highest clock in kHz; 0 where the system does not tell."""
-    text = _read(root / _CPU.format(core) / "cpufreq/cpuinfo_max_freq")
+    text = text_of(root / _CPU.format(core) / "cpufreq/cpuinfo_max_freq").strip()
     return int(text) if text.isdigit() else 0
 
 
 def _rank(root: Path, core: int, cores: frozenset[int]) -> int:
     """How many of the usable cores come before this one on its physical core."""
-    siblings = parse_cores(_read(root / _CPU.format(core) / "topology/thread_siblings_list"))
+    siblings = parse_cores(text_of(root / _CPU.format(core) / "topology/thread_siblings_list"))
     return sum(1 for other in siblings & cores if other > core)
 
 
@@ -50,10 +51,3 @@ def parse_cores(text: str) -> frozenset[int]:
         if first.isdigit() and (last or first).isdigit():
             found.update(range(int(first), int(last or first) + 1))
     return frozenset(found)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""

@@ -29,9 +29,6 @@ INK, QUIET, LINE, *_, CARD, _OPENVINO = INKS
 COLORS = {"litert": "#040404", "onnxruntime": "#050505", "keras": "#060606", "openvino": _OPENVINO}
 MARKERS = {"litert": "o", "onnxruntime": "D", "keras": "s", "openvino": "^"}
 
-WHOLE_NUMBERS = frozenset({"int8", "int8-qat", "w8a16"})
-"""Schemes that compute in whole numbers; their marks are hollow, so that the scheme shows without colour."""
-
 MANY_TIMES = 6.0
 """Above this ratio of the slowest to the fastest row an axis of times is logarithmic."""
 

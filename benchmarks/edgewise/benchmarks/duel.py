@@ -65,7 +65,7 @@ class Duellist:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        self._say(json.dumps(json.loads(task.to_json())))
+        self._say(task.to_json())
 
     @property
     def pid(self) -> int:

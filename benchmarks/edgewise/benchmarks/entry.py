@@ -8,6 +8,9 @@ from enum import Enum
 BACKEND_NAMES = {"litert": "LiteRT", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "keras": "Keras"}
 """Backends as their makers write them."""
 
+WHOLE_NUMBERS = frozenset({"int8", "int8-qat", "w8a16"})
+"""Schemes whose weights and activations are whole numbers."""
+
 
 class Kind(str, Enum):
     """What a row is."""
@@ -54,7 +57,7 @@ class Entry:
     @property
     def in_whole_numbers(self) -> bool:
         """Whether its products are of whole numbers; of a dynamic file, LiteRT rounds the activations as it goes."""
-        return self.scheme in ("int8", "int8-qat", "w8a16") or (self.scheme, self.backend) == ("dynamic", "litert")
+        return self.scheme in WHOLE_NUMBERS or (self.scheme, self.backend) == ("dynamic", "litert")
 
     @property
     def is_reference(self) -> bool:

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from edgewise.benchmarks.contention import clock_hz
+from edgewise.benchmarks.system import text_of
 from edgewise.runtime.backends import usable_cores
 
 FLAGS = (
@@ -74,26 +75,26 @@ class Machine:
 
 def describe_machine(root: Path = Path("/")) -> Machine:
     """Describe this machine from the files under ``root`` (``proc``, ``sys`` and ``etc``)."""
-    info = _fields(_read(root / "proc/cpuinfo"), ":")
-    memory = _fields(_read(root / "proc/meminfo"), ":").get("MemTotal", "0 kB")
+    info = _fields(text_of(root / "proc/cpuinfo"), ":")
+    memory = _fields(text_of(root / "proc/meminfo"), ":").get("MemTotal", "0 kB")
     present = set((info.get("flags") or info.get("Features") or "").split())
-    release = _fields(_read(root / "etc/os-release"), "=").get("PRETTY_NAME", "").strip('"')
+    release = _fields(text_of(root / "etc/os-release"), "=").get("PRETTY_NAME", "").strip('"')
     return Machine(
         cpu=info.get("model name") or info.get("Model") or platform.processor() or platform.machine(),
-        board=_read(root / "proc/device-tree/model").strip("\0\n "),
+        board=text_of(root / "proc/device-tree/model").strip("\0\n "),
         architecture=platform.machine(),
         flags=tuple(flag for flag in FLAGS if flag in present),
         cores=usable_cores(),
         memory_bytes=int(memory.split()[0]) * 1024,
         system=f"{release or platform.system()}, {platform.system()} {platform.release()}",
-        governor=_read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip(),
+        governor=text_of(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip(),
         load_average=tuple(round(load, 2) for load in os.getloadavg()) if hasattr(os, "getloadavg") else (),
         container=_container(root),
-        cpu_limit=_cpu_limit(root),
-        memory_limit_bytes=_number(_read(root / "sys/fs/cgroup/memory.max")),
+        cpu_limit=cpu_limit(root),
+        memory_limit_bytes=_number(text_of(root / "sys/fs/cgroup/memory.max")),
         steal_share=_steal_share(root),
         clock_hz=clock_hz(root),
-        max_clock_hz=1e3 * _number(_read(root / "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")),
+        max_clock_hz=1e3 * _number(text_of(root / "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")),
     )
 
 
@@ -102,19 +103,19 @@ def _container(root: Path) -> str:
     for name, file in (("docker", ".dockerenv"), ("podman", "run/.containerenv")):
         if (root / file).exists():
             return name
-    groups = _read(root / "proc/1/cgroup")
+    groups = text_of(root / "proc/1/cgroup")
     return next((name for name in ("kubepods", "docker", "containerd", "lxc") if name in groups), "")
 
 
-def _cpu_limit(root: Path) -> float:
+def cpu_limit(root: Path) -> float:
     """Cores' worth of time that a control group allows; 0: no limit."""
-    quota, _, period = _read(root / "sys/fs/cgroup/cpu.max").strip().partition(" ")
+    quota, _, period = text_of(root / "sys/fs/cgroup/cpu.max").strip().partition(" ")
     return _number(quota) / _number(period) if _number(quota) and _number(period) else 0.0
 
 
 def _steal_share(root: Path) -> float:
     """Share of the time since the start that the hypervisor took, 0-1."""
-    times = [int(word) for word in _read(root / "proc/stat").partition("\n")[0].split()[1:9] if word.isdigit()]
+    times = [int(word) for word in text_of(root / "proc/stat").partition("\n")[0].split()[1:9] if word.isdigit()]
     total = sum(times)
     return round(times[7] / total, 4) if len(times) == 8 and total else 0.0
 
@@ -134,13 +135,6 @@ def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return ""
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
         return ""
 
 

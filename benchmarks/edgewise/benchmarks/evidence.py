@@ -6,8 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgewise.benchmarks.entry import Entry
+from edgewise.benchmarks.environment import cpu_limit
 from edgewise.benchmarks.profiling import Profile, profile_entry
+from edgewise.runtime.backends import usable_cores
 from edgewise.runtime.graph import Graph
+from edgewise.runtime.inspection import read_graph
+from edgewise.runtime.modelfile import format_of, read_content
 from edgewise.spec import EdgewiseError
 
 
@@ -27,28 +31,17 @@ def collect(entry: Entry, root: Path = Path("/")) -> Evidence:
 
 
 def _graph(path: Path) -> Graph | None:
-    from edgewise.runtime.modelfile import format_of, read_content
-    from edgewise.runtime.onnx_graph_reader import onnx_graph
-    from edgewise.runtime.tflite_graph import tflite_graph
-    from edgewise.spec import Format
-
     try:
         content = read_content(path)
-        read = tflite_graph if format_of(path, content) is Format.TFLITE else onnx_graph
-        return read(content, path.name)
+        return read_graph(format_of(path, content), content, path.name)
     except EdgewiseError:
         return None
 
 
 def usable_cpu(root: Path = Path("/")) -> float:
     """Cores' worth of time that this process may use: its cores, or the quota of its container."""
-    from edgewise.runtime.backends import usable_cores
-
-    try:
-        quota, period = (root / "sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        return min(usable_cores(), int(quota) / int(period))
-    except (OSError, ValueError, ZeroDivisionError):
-        return usable_cores()
+    limit = cpu_limit(root)
+    return min(usable_cores(), limit) if limit else usable_cores()
 
 
 def last_cache(root: Path = Path("/")) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgewise.benchmarks.system import text_of
+
 RAPL = "sys/class/powercap"
 """Intel's and AMD's Running Average Power Limit counters, as Linux shows them. Often for root alone to read."""
 
@@ -29,7 +31,7 @@ def energy_domains(root: Path = Path("/")) -> tuple[Domain, ...]:
     """The counters of whole packages; none where the machine has none, or does not let this user read them."""
     found = []
     for folder in sorted((root / RAPL).glob("*rapl:*")):
-        name = _text(folder / "name")
+        name = text_of(folder / "name").strip()
         # Parts of a package (core, uncore, dram) have two colons; a package's counter holds them already.
         energy = _integer(folder / "energy_uj")
         if name.startswith("package") and folder.name.count(":") == 1 and energy is not None:
@@ -65,16 +67,9 @@ def throttle_counts(root: Path = Path("/")) -> tuple[int, ...]:
     return tuple(number for path in paths if (number := _integer(path)) is not None)
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""
-
-
 def _integer(path: Path) -> int | None:
     """A whole number; one that begins with letters or 0x, as the Raspberry Pi's, is hexadecimal."""
-    text = _text(path)
+    text = text_of(path).strip()
     try:
         return int(text, 10) if text.lstrip("-").isdigit() else int(text, 16)
     except ValueError:

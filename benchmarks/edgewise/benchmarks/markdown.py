@@ -90,4 +90,4 @@ def _failures(results: Results) -> Iterator[str]:
 def _reasons(results: Results) -> Iterator[str]:
     told = [row for row in text.fastest_of_each(results.rows) if row.reasons][:REASONS_OF]
     for row in told:
-        yield f"{row.title}: " + "; ".join(reason.text.rstrip(".") for reason in row.reasons)
+        yield f"{row.title}: {text.reasons(row)}"

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgewise.runtime.graph import macs
-from edgewise.runtime.inspection import gzip_size
+from edgewise.runtime.inspection import gzip_size, read_graph
 from edgewise.runtime.modelfile import ModelFile, read_model
-from edgewise.runtime.onnx_graph_reader import onnx_graph
-from edgewise.runtime.tflite_graph import tflite_graph
 from edgewise.spec import EdgewiseError, Format, ModelError
 from edgewise.spec.files import path_text, sha256_file
 
@@ -65,9 +63,8 @@ def read_info(path: Path, digest: str, gzip_bytes: int, index: str) -> ModelInfo
 
 def count_macs(model: ModelFile) -> int:
     """Multiply-accumulates for one photo; 0 where a shape is not known."""
-    read = tflite_graph if model.format is Format.TFLITE else onnx_graph
     try:
-        graph = read(model.content, path_text(model.path))
+        graph = read_graph(model.format, model.content, path_text(model.path))
     except EdgewiseError:  # the backends may understand what our reader does not
         return 0
     counts = [macs(graph, node) for node in graph.nodes]

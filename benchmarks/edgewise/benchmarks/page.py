@@ -136,7 +136,7 @@ def _plots(results: Results, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     judged = _distinct([row for row in rows if row.accuracy])[:PANELS]
     drawings: dict[str, tuple[Callable[[Sequence[Row], str], str], Sequence[Row]]] = {
         "accuracy": (accuracy_against_latency, [row for row in results.rows if row.accuracy]),
-        "times": (distributions, [row for row in rows[:MOST] if any(done.samples_ns for done in row.rounds)]),
+        "times": (distributions, [row for row in rows[:MOST] if row.samples_ns]),
         "sustained": (sustained, [row for row in results.rows if row.sustained and row.sustained.series_ms]),
         "reliability": (reliability, [row for row in judged if row.accuracy and row.accuracy.reliability]),
     }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edgewise.benchmarks.drawing import CARD, COLORS, INK, MARKERS, QUIET, WHOLE_NUMBERS, draw, scale_of_times, style
+from edgewise.benchmarks.drawing import CARD, COLORS, INK, MARKERS, QUIET, draw, scale_of_times, style
+from edgewise.benchmarks.entry import WHOLE_NUMBERS
 from edgewise.benchmarks.results import Row
 from edgewise.benchmarks.statistics import Share
 from edgewise.benchmarks.text import short_names
@@ -98,6 +99,7 @@ def _mark(axes: Any, row: Row, size: float, *, strong: bool) -> None:
         [100 * top1.share],
         marker=MARKERS.get(row.entry.backend, "o"),
         s=SMALLEST + (LARGEST - SMALLEST) * size,
+        # Hollow, so that the scheme shows without colour.
         facecolor=CARD if row.entry.scheme in WHOLE_NUMBERS else color,
         edgecolor=color,
         linewidth=2,

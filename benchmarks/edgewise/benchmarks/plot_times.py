@@ -31,7 +31,7 @@ def distributions(rows: Sequence[Row], shape: str) -> str:
     Returns:
         As `drawing.draw`.
     """
-    samples = [np.concatenate([done.samples_ns for done in row.rounds if done.samples_ns]) / 1e6 for row in rows]
+    samples = [np.concatenate(row.samples_ns) / 1e6 for row in rows]
     low = min(float(np.quantile(each, EDGES)) for each in samples)
     high = max(float(np.quantile(each, 1 - EDGES)) for each in samples)
 

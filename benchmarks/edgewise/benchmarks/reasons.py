@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+from edgewise.benchmarks.entry import WHOLE_NUMBERS
 from edgewise.benchmarks.environment import Machine
 from edgewise.benchmarks.evidence import Evidence, collect
 from edgewise.benchmarks.figures import Ceiling, Reason
 from edgewise.benchmarks.profiling import CONVERTING, Profile
 from edgewise.benchmarks.results import Kind, Row
+from edgewise.benchmarks.rows import ceiling_share
 from edgewise.runtime.graph import Graph, macs
 from edgewise.runtime.inspection import short
 from edgewise.runtime.islands import Arithmetic, numerics
@@ -35,7 +37,7 @@ MEMORY_BOUND = 0.3
 HEAD = 4
 """Nodes at a network's end that may work in float: mean, product, softmax and the conversion before them."""
 
-_INTEGERS = ("int8", "int8-qat", "w8a16", "dynamic")
+_INTEGERS = WHOLE_NUMBERS | {"dynamic"}
 _PRODUCTS = frozenset(
     ("Conv", "FusedConv", "QLinearConv", "Convolution", "MatMul", "Gemm", "FullyConnected", "ConvInteger")
 )
@@ -236,9 +238,6 @@ def _overhead(row: Row, rows: Sequence[Row]) -> Iterator[Reason]:
 
 def _peak(row: Row, ceilings: Sequence[Ceiling]) -> Iterator[Reason]:
     """A variant that reaches half of what the machine computes at most has little left to gain."""
-    for ceiling in ceilings:
-        peak = ceiling.int8_gops if row.entry.in_whole_numbers else ceiling.fp32_gflops
-        if ceiling.threads == row.threads and peak and row.macs:
-            share = 2 * row.macs / (row.latency.p50 / 1e3) / (peak * 1e9)
-            if share >= 0.5:
-                yield Reason("operator", f"It reaches {share:.0%} of what this machine computes at most.")
+    share = ceiling_share(row.entry, row.macs, row.latency.p50, ceilings)
+    if share is not None and share >= 0.5:
+        yield Reason("operator", f"It reaches {share:.0%} of what this machine computes at most.")

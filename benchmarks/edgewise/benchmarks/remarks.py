@@ -109,7 +109,7 @@ def _on_quiet(rows: Sequence[Row], machine: Machine) -> Iterator[str]:
 
 def _spread(row: Row) -> float:
     """Difference between the quartiles of the rounds' medians, as a share of their median."""
-    medians = sorted(median(done.samples_ns) for done in row.rounds if done.samples_ns)
+    medians = sorted(median(samples) for samples in row.samples_ns)
     if len(medians) < 2:
         return 0.0
     edge = len(medians) // 4

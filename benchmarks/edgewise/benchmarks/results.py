@@ -75,6 +75,11 @@ class Row:
         """What identifies the row."""
         return self.entry.key
 
+    @property
+    def samples_ns(self) -> list[tuple[int, ...]]:
+        """Times of single queries in nanoseconds, of each round that has any."""
+        return [done.samples_ns for done in self.rounds if done.samples_ns]
+
 
 @dataclass(frozen=True)
 class Failure:

@@ -8,9 +8,8 @@ from edgewise.benchmarks.verdict import Change, Verdict, compare_rounds
 
 def change(before: Row, after: Row) -> Change:
     """How the latency of ``after`` compares with that of ``before``; both with raw samples."""
-    first, second = ([done.samples_ns for done in row.rounds if done.samples_ns] for row in (before, after))
     contended = before.contention.contended or after.contention.contended
-    return compare_rounds(first, second, in_turns=True, contended=contended)
+    return compare_rounds(before.samples_ns, after.samples_ns, in_turns=True, contended=contended)
 
 
 def is_slower(row: Row, than: Row) -> bool:

@@ -148,6 +148,11 @@ def _short_name(row: Row, *, whole: bool, threads: bool) -> str:
     return " · ".join(parts)
 
 
+def reasons(row: Row) -> str:
+    """Why a row is not faster, in sentences."""
+    return " ".join(f"{reason.text.rstrip('.')}." for reason in row.reasons)
+
+
 def points(interval: Interval) -> str:
     """Points with the 95% interval: ``−0.4 (−1.2 to +0.3)``."""
     return f"{signed(interval.value)} ({signed(interval.low)} to {signed(interval.high)})"

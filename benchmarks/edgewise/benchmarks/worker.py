@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +95,8 @@ def _with_samples(
     before, watching = energy_domains(), watch()
     samples = measure(query, clock, limit - int(limit * WARM_UP_SHARE) - stages_ns, watching.tick)
     loads, after = watching.finish(), energy_domains()
-    return Measurement(
-        threads=seen.threads,
-        provider=seen.provider,
-        precision=seen.precision,
-        sha256=seen.sha256,
-        start_ns=seen.start_ns,
+    return replace(
+        seen,
         warm_up_calls=warm.calls,
         stable=warm.stable,
         samples_ns=samples,

@@ -23,11 +23,12 @@ from edgewise.export.layer_errors import draw, layer_errors
 from edgewise.export.metadata import embed_onnx, embed_tflite
 from edgewise.export.preparation import Preparation
 from edgewise.export.provenance import manifest_of
-from edgewise.export.rows import Proof, Row, gzip_size, latency, markdown, new_row, remarked
+from edgewise.export.rows import Proof, Row, latency, markdown, new_row, remarked
 from edgewise.export.sharing import shared
 from edgewise.export.shelf import Shelf
 from edgewise.export.variants import Variant
 from edgewise.runtime.backends import Backend, open_backend, usable_cores
+from edgewise.runtime.inspection import gzip_size
 from edgewise.runtime.modelfile import read_model
 from edgewise.spec import EdgewiseError, Format, GateError, InputError, Manifest, OutputError
 from edgewise.spec.files import refuse_overwrite, sha256_file, write_bytes, write_text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import median
@@ -21,9 +20,6 @@ from edgewise.spec import Manifest, Scheme
 
 MEASURED_NS = 600_000_000
 """How long a file's latency is measured for each number of threads, warm-up aside."""
-
-GZIP_LEVEL = 6
-"""The usual one of gzip."""
 
 FASTER = 1.2
 """Times as fast as float32 from which on a scheme is said to help: on a busy machine equal files differ by a tenth."""
@@ -145,11 +141,6 @@ def new_row(
         },
         **facts,
     )
-
-
-def gzip_size(content: bytes) -> int:
-    """Bytes that gzip makes of ``content``. Other threads work meanwhile."""
-    return len(zlib.compress(content, GZIP_LEVEL))
 
 
 def remarked(rows: Sequence[Row]) -> tuple[Row, ...]:

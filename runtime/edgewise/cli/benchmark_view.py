@@ -109,7 +109,7 @@ def _told(results: Results) -> Iterator[tuple[str, str]]:
             yield "Nothing to recommend:", f"{found.reason}."
     told = [row for row in text.fastest_of_each(results.rows) if row.reasons]
     for row in told[:REASONS_OF]:
-        yield f"Why is {row.title} not faster?", " ".join(f"{reason.text.rstrip('.')}." for reason in row.reasons)
+        yield f"Why is {row.title} not faster?", text.reasons(row)
     if len(told) > REASONS_OF:
         yield f"The page tells it of {len(told) - REASONS_OF} more.", ""
 

@@ -135,9 +135,9 @@ def inspect_file(path: Path) -> Inspection:
     sealed = verify(content, name)
     form, remarks = format_of(path, content), list[str]()
     if form is Format.TFLITE:
-        manifest, graph = tflite_manifest(content, name), tflite_graph(content, name)
+        manifest, graph = tflite_manifest(content, name), read_graph(form, content, name)
     else:
-        manifest, graph = onnx_manifest(content, name), onnx_graph(content, name)
+        manifest, graph = onnx_manifest(content, name), read_graph(form, content, name)
         try:
             refuse_foreign_parts(content, name)
         except ModelError as error:
@@ -157,6 +157,20 @@ def inspect_file(path: Path) -> Inspection:
         gzip_size=gzip_size(content),
         remarks=(*graph.remarks, *remarks),
     )
+
+
+def read_graph(form: Format, content: bytes, name: str) -> Graph:
+    """The steps of a network and its numbers, without loading it.
+
+    Args:
+        form: of the file.
+        content: the whole file.
+        name: how the file is called in error messages.
+
+    Raises:
+        ModelError: it is damaged, or made to take for ever.
+    """
+    return (tflite_graph if form is Format.TFLITE else onnx_graph)(content, name)
 
 
 def short(name: str) -> str:

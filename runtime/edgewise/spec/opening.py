@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 AUTO = "auto"
@@ -30,7 +30,17 @@ class Opening:
     image_size: int | None = None  # pixels, of height and width; None: as the shape of the input says
     output_kind: str | None = None  # "probabilities" or "logits"; None: as the output for a probe picture says
 
+    def given_options(self) -> tuple[str, ...]:
+        """The options that differ from their defaults, as they are typed."""
+        return tuple(map(_typed, self._given()))
+
     def foreign_options(self) -> tuple[str, ...]:
-        """The options that describe a foreign file and were given, as they are typed."""
-        given = (name for name in FOREIGN if getattr(self, name) is not None)
-        return tuple("--" + name.replace("_", "-") for name in given)
+        """Those of them that describe a foreign file."""
+        return tuple(_typed(name) for name in self._given() if name in FOREIGN)
+
+    def _given(self) -> list[str]:
+        return [field.name for field in fields(self) if getattr(self, field.name) != field.default]
+
+
+def _typed(name: str) -> str:
+    return "--" + name.replace("_", "-")

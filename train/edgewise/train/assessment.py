@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import Field, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ def assess(
 
 def _open(path: Path, opening: Opening) -> _Subject:
     if path.is_dir():
-        if given := [f"--{field.name}".replace("_", "-") for field in fields(Opening) if _is_given(opening, field)]:
+        if given := [option for option in opening.given_options() if option != "--threads"]:
             raise InputError(
                 f"{', '.join(given)} for the run folder {path}", "such options only with .tflite and .onnx files"
             )
@@ -116,10 +116,6 @@ def _open(path: Path, opening: Opening) -> _Subject:
     seed = made.get("seed") if isinstance(made.get("seed"), int) else 0
     size, data = classifier.manifest.input.height, str(made.get("data_sha256"))
     return _Subject(classifier.backend, classifier.labels, size, seed, data, _split_of(made))
-
-
-def _is_given(opening: Opening, field: Field[Any]) -> bool:
-    return field.name != "threads" and getattr(opening, field.name) != field.default
 
 
 def _split_of(made: Any) -> Selection:
