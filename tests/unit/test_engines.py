@@ -57,6 +57,16 @@ def test_openvino_answers_as_the_usual_engine_does(name: str) -> None:
     assert (backend.name, backend.provider, backend.precision, backend.threads) == ("openvino", "cpu", "fp32", 1)
 
 
+def test_openvino_answers_about_one_picture_as_about_many_in_any_order() -> None:
+    backend = open_backend(read_model(DATA / "tiny.onnx"), "openvino", 1)
+    pictures = noise(4)
+    alone = np.concatenate([backend.run(picture[np.newaxis]) for picture in pictures])
+    together = backend.run(pictures)
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+    np.testing.assert_allclose(backend.run(pictures[:1]), together[:1], atol=1e-5)
+    np.testing.assert_allclose(backend.run(pictures[:3]), together[:3], atol=1e-5)
+
+
 @each_file
 def test_openvino_reads_the_verified_bytes_and_leaves_nothing_behind(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -15,7 +15,7 @@ import pytest
 
 from edgewise.spec import InputError, ModelError
 from edgewise.train import weights
-from edgewise.train.architecture import Architecture, keep_blocks
+from edgewise.train.architecture import Architecture, choose, keep_blocks
 from edgewise.train.backbones import BACKBONES
 from edgewise.train.framework import keras
 from edgewise.train.network import build
@@ -119,6 +119,30 @@ def test_a_path_is_loaded_and_its_digest_kept(official_network: Any, official_fi
         layer = next(each for each in official_network.layers if each.name.startswith(theirs))
         for got, expected in zip(model.get_layer(ours).get_weights(), layer.get_weights(), strict=True):
             np.testing.assert_array_equal(got, expected, err_msg=ours)
+
+
+@pytest.mark.parametrize(("classes", "has_classifier"), [(5, True), (4, False)])
+def test_the_folder_of_another_run_is_loaded(network: Any, tmp_path: Path, classes: int, has_classifier: bool) -> None:
+    save_weights(network, tmp_path / "model.weights.h5")
+    model = build(Architecture(classes, 96, SMALL))
+    classifier = model.get_layer(TOP).get_weights()
+    initial = load_initial(model, str(tmp_path))
+    assert initial.sha256 == hashlib.sha256((tmp_path / "model.weights.h5").read_bytes()).hexdigest()
+    for layer in model.layers:
+        expected = network.get_layer(layer.name).get_weights() if layer.name != TOP or has_classifier else classifier
+        for got, wanted in zip(layer.get_weights(), expected, strict=True):
+            np.testing.assert_array_equal(got, wanted, err_msg=layer.name)
+
+
+def test_a_folder_that_is_no_run(network: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--weights .*: there is no such file"):
+        load_initial(network, str(tmp_path))
+
+
+def test_another_run_with_another_backbone(tmp_path: Path) -> None:
+    save_weights(build(choose("mobilenet_v2", 2, image_size=64)), tmp_path / "model.weights.h5")
+    with pytest.raises(ModelError, match="has no array 'stem_1/kernel'"):
+        load_initial(build(Architecture(2, 75, SMALL)), str(tmp_path))
 
 
 def test_without_top_in_the_file_the_classifier_stays(network: Any, edited: Edited) -> None:
@@ -269,7 +293,9 @@ def first_convolution(file: h5py.File) -> str:
 def test_a_path_that_does_not_exist(network: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--weights .*nowhere\.h5: there is no such file") as error:
         load_initial(network, str(tmp_path / "nowhere.h5"))
-    assert error.value.expected == "'imagenet', 'none', or the path of an .h5 file in the official Keras layout"
+    assert error.value.expected == (
+        "'imagenet', 'none', the path of an .h5 file in the official Keras layout, or the folder of another run"
+    )
 
 
 @pytest.fixture

@@ -156,7 +156,7 @@ def _repeated(trainer: Any, config: Path, data: Path | None) -> tuple[Path, Plan
     read = load("edgewise.train.run", "train").read_config(config)
     plan: Plan = trainer.Plan.repeating(read)
     weights = plan.recipe.weights
-    if weights not in ("imagenet", "none") and not Path(weights).is_file():
+    if weights not in ("imagenet", "none") and not Path(weights).exists():
         raise InputError(f"the first weights of that run, {weights}, are not there", "the same file at the same place")
     return data or read.data, plan
 

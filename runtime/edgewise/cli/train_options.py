@@ -58,7 +58,7 @@ ShowBackbones = Annotated[
 Weights = Annotated[
     str,
     typer.Option(
-        help="First weights: 'imagenet', 'none' (from scratch), or a file in the official Keras layout.",
+        help="First weights: 'imagenet', 'none' (from scratch), a file in the official Keras layout, or another run.",
         rich_help_panel=NETWORK,
     ),
 ]

@@ -23,6 +23,7 @@ from edgewise.train.backbones import BACKBONES, INCEPTION_RESNET_V2, Backbone
 from edgewise.train.framework import keras
 from edgewise.train.hdf5 import find_dataset, opened, read_arrays, read_dataset, write_arrays
 from edgewise.train.network import build, residual_scale
+from edgewise.train.run import WEIGHTS
 from edgewise.train.stages import points_in
 
 IMAGENET_URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
@@ -70,7 +71,8 @@ def load_initial(model: Any, source: str) -> InitialWeights:
 
     Args:
         model: built by `edgewise.train.network.build`, with or without top.
-        source: ``"none"`` (keep the random ones), ``"imagenet"``, or the path of a file in the official layout.
+        source: ``"none"`` (keep the random ones), ``"imagenet"``, the path of a file in the official layout, or of the
+            folder of another run.
 
     Raises:
         InputError: ImageNet's weights cannot be fetched, or the path does not exist.
@@ -79,14 +81,32 @@ def load_initial(model: Any, source: str) -> InitialWeights:
     if source == "none":
         return InitialWeights("none", None)
     official = fetch_imagenet(BACKBONES[model.name], model.input_shape[1]) if source == "imagenet" else None
-    path = official or Path(source)
+    begun_from = Path(source).is_dir()
+    path = official or (Path(source, WEIGHTS) if begun_from else Path(source))
     if not path.is_file():
         raise InputError(
             f"--weights {source}: there is no such file",
-            "'imagenet', 'none', or the path of an .h5 file in the official Keras layout",
+            "'imagenet', 'none', the path of an .h5 file in the official Keras layout, or the folder of another run",
         )
-    load_official(model, path)
+    (load_trained if begun_from and not official else load_official)(model, path)
     return InitialWeights(source, sha256_file(path))
+
+
+def load_trained(model: Any, path: Path) -> None:
+    """Fill a network from what `save_weights` wrote of one with the same backbone.
+
+    Blocks that ``model`` does not have are skipped. The classifier is taken where it has as many classes.
+
+    Raises:
+        ModelError: a layer is missing, or an array has another shape; the message names it.
+    """
+    with opened(path) as file:
+        for layer in model.layers:
+            names = [variable_name(variable) for variable in layer.weights]
+            if layer.name == CLASSIFIER and not _classifier_fits(layer, file, names, path):
+                continue
+            shapes = [tuple(variable.shape) for variable in layer.weights]
+            layer.set_weights([read_dataset(file, *wanted, path) for wanted in zip(names, shapes, strict=True)])
 
 
 def fetch_imagenet(backbone: Backbone, image_size: int) -> Path:

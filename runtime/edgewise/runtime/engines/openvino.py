@@ -42,31 +42,42 @@ _HINTS = {FP32: "f32", BF16: "bf16"}
 
 
 class OpenVinoEngine:
-    """A file that OpenVINO compiled for one device."""
+    """A file that OpenVINO compiled for one device.
+
+    It computes faster where it knows every shape. So a network that takes any number of pictures is compiled for one
+    picture, and once more, for any number, when several come at once for the first time.
+    """
 
     def __init__(self, network: Network, settings: Settings) -> None:
-        core = _core()
-        self._name = network.name
+        self._name, self._settings = network.name, settings
         try:
             with quiet_stderr():
-                model = _read(core, network)
-                compiled = core.compile_model(model, settings.provider.upper(), _options(settings))
+                self._model = _read(_core(), network)
+                self.inputs = tuple(map(_info, self._model.inputs))
+                self.outputs = tuple(map(_info, self._model.outputs))
+                for_one = _for_one(self._model, self.inputs)
+                compiled = self._compile(for_one or self._model)
         except (RuntimeError, ValueError, TypeError) as error:
             raise _reason(network, error) from error
         _check_precision(compiled, settings)
-        self.inputs = tuple(map(_info, compiled.inputs))
-        self.outputs = tuple(map(_info, compiled.outputs))
         if network.format is Format.TFLITE:
             self.inputs, self.outputs = _with_scales(network, self.inputs, self.outputs)
         self._request = compiled.create_infer_request()
+        self._for_many = None if for_one else self._request
 
     def run(self, array: NDArray[Any], output: int = 0) -> NDArray[Any]:
         """See `Engine.run`."""
         try:
-            self._request.infer([array])
-            return np.array(self._request.get_output_tensor(output).data)
+            if self._for_many is None and len(array) > 1:
+                self._for_many = self._compile(self._model).create_infer_request()
+            request = self._request if self._for_many is None or len(array) == 1 else self._for_many
+            request.infer([array])
+            return np.array(request.get_output_tensor(output).data)
         except (RuntimeError, ValueError, TypeError) as error:
             raise not_runnable(self._name, TITLE, error) from error
+
+    def _compile(self, model: Any) -> Any:
+        return _core().compile_model(model, self._settings.provider.upper(), _options(self._settings))
 
 
 @cache
@@ -103,6 +114,18 @@ def _read(core: Any, network: Network) -> Any:
         path = Path(folder) / "model.tflite"
         path.write_bytes(network.content)
         return core.read_model(path)
+
+
+def _for_one(model: Any, inputs: tuple[TensorInfo, ...]) -> Any | None:
+    """A copy that takes one picture and shares the weights, of a network that leaves open their number and no more."""
+    if len(inputs) != 1 or inputs[0].shape[:1] != (None,) or None in inputs[0].shape[1:]:
+        return None
+    fixed = model.clone()
+    try:
+        fixed.reshape([1, *inputs[0].shape[1:]])
+    except RuntimeError:  # a graph that is written for another number
+        return None
+    return fixed
 
 
 def _options(settings: Settings) -> dict[str, Any]:
