@@ -108,6 +108,6 @@ def _delete_old(home: Path) -> None:
     """Deleting is safe while a process still maps what is deleted: the pages stay until it ends."""
     room = MAX_FOLDER_BYTES
     for folder in sorted(home.iterdir(), key=lambda entry: entry.stat().st_mtime, reverse=True):
-        room -= sum(file.stat().st_size for file in folder.iterdir())
+        room -= sum(file.stat().st_size for file in folder.rglob("*"))
         if room < 0:
             shutil.rmtree(folder)

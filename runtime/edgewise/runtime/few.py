@@ -25,7 +25,6 @@ from edgewise.runtime.modelfile import ModelFile, own_file, read_file
 from edgewise.spec import Format
 from edgewise.spec.opening import Opening
 
-_SUFFIXES = {Format.TFLITE: ".packed", Format.ONNX: ".optimized"}
 _MODULES = {litert.NAME: "ai_edge_litert.compiled_model", onnxruntime.NAME: "onnxruntime"}
 _ENGINES = {".tflite": (Format.TFLITE, litert.KIND), ".onnx": (Format.ONNX, onnxruntime.KIND)}
 
@@ -43,7 +42,7 @@ def open_few(path: Path, opening: Opening, found: Future[Found] | None = None) -
     if form and kind and opening in (usual, replace(usual, backend=kind.name)):
         choice = choose(form, path.name, opening)
         found = found or begin(path)
-        name = f"{kind.name}-{_imported(kind)}-{processor()}{_SUFFIXES[form]}"
+        name = f"{kind.name}-{_imported(kind)}-{processor()}.kept"
         model, folder = found.result()
         if model is not None and folder is not None:
             usually = partial(_load_usually, path, choice)
@@ -62,12 +61,12 @@ def _imported(kind: Kind) -> str:
 
 def _load(model: ModelFile, folder: Path, choice: Choice, kept: Path) -> Engine:
     if choice.kind is litert.KIND:
-        copy, threads = folder / f"model{model.path.suffix}", choice.settings.threads
-        if not kept.exists():
-            pack(copy, kept, threads)
-        return PackedEngine(copy, kept, threads)
-    known = Network(str(model.path), model.format, b"", model.manifest.scheme)
-    return onnxruntime.OnnxRuntimeEngine(known if kept.exists() else _network(model.path), choice.settings, kept)
+        copy, weights, threads = folder / f"model{model.path.suffix}", kept / "weights.packed", choice.settings.threads
+        if not weights.exists():
+            pack(copy, weights, threads)
+        return PackedEngine(copy, weights, threads)
+    known, made = Network(str(model.path), model.format, b"", model.manifest.scheme), any(kept.iterdir())
+    return onnxruntime.OnnxRuntimeEngine(known if made else _network(model.path), choice.settings, kept)
 
 
 def _load_usually(path: Path, choice: Choice) -> Engine:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 
 from edgewise.runtime.engines.base import Engine, TensorInfo
 from edgewise.spec.errors import EdgewiseError, OutputError
-from edgewise.spec.files import sha256_file, write_text
+from edgewise.spec.files import sha256, sha256_file, write_text
 
 _REFUSED = "refused"  # in the place of a digest: nothing is kept here
 _FAILURES = (OSError, EdgewiseError, ValueError, RuntimeError, ImportError, TypeError)
@@ -27,8 +28,8 @@ def open_kept(kept: Path, load: Callable[[Path], Engine], plain: Callable[[], En
     """Load a network with what is kept of it, which is made the first time.
 
     Args:
-        kept: where that is, in a folder of this user alone; its name tells of everything that it depends on.
-        load: loads the network with what is in the file of this name, or else makes that file.
+        kept: the folder for it, in one of this user alone; its name tells of everything that it depends on.
+        load: loads the network with what is in the folder of this name, or fills it where it is empty.
         plain: loads the same network the usual way.
 
     Returns:
@@ -39,7 +40,7 @@ def open_kept(kept: Path, load: Callable[[Path], Engine], plain: Callable[[], En
         told = digest.read_text("ascii").strip()
         if told == _REFUSED:
             return plain()
-        if told == sha256_file(kept):
+        if told == _digest(kept):
             return load(kept)
     except FileNotFoundError:
         pass
@@ -49,14 +50,17 @@ def open_kept(kept: Path, load: Callable[[Path], Engine], plain: Callable[[], En
 
 
 def _make(kept: Path, digest: Path, load: Callable[[Path], Engine], usual: Engine) -> Engine:
-    """Make what is to be kept under another name first, so that half a file is never taken for a whole one."""
+    """Make what is to be kept under another name first, so that a half of it is never taken for the whole."""
     draft = kept.with_name(f".{os.urandom(8).hex()}{kept.suffix}")
     try:
+        draft.mkdir(mode=0o700)
         engine = load(draft)
-        if draft.stat().st_size and _equal(engine, usual):
-            with draft.open("rb") as file:
-                os.fsync(file.fileno())
-            write_text(digest, sha256_file(draft))
+        if any(draft.iterdir()) and _equal(engine, usual):
+            for path in draft.iterdir():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+            write_text(digest, _digest(draft))
+            shutil.rmtree(kept, ignore_errors=True)  # damaged; who has mapped it keeps its pages
             draft.replace(kept)
             return engine
         write_text(digest, _REFUSED)
@@ -64,8 +68,14 @@ def _make(kept: Path, digest: Path, load: Callable[[Path], Engine], usual: Engin
         with suppress(OutputError):
             write_text(digest, _REFUSED)
     finally:
-        draft.unlink(missing_ok=True)
+        shutil.rmtree(draft, ignore_errors=True)
     return usual
+
+
+def _digest(folder: Path) -> str:
+    """SHA-256 over the names and digests of all files in a folder. Raises FileNotFoundError where there is none."""
+    lines = [f"{sha256_file(path)}  {path.name}\n" for path in sorted(folder.iterdir())]
+    return sha256("".join(lines).encode())
 
 
 def _equal(engine: Engine, usual: Engine) -> bool:

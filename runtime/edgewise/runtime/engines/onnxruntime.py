@@ -41,6 +41,8 @@ _ELSEWHERE = ("azure",)
 
 _BFLOAT16_ON_ARM = "mlas.enable_gemm_fastmath_arm64_bfloat16"
 
+_WEIGHTS_OUTSIDE = "session.optimized_model_external_initializers_file_name"
+
 Result = TypeVar("Result")
 
 
@@ -53,7 +55,7 @@ class OnnxRuntimeEngine:
         Args:
             network: the file.
             settings: how.
-            optimized: where the file is as this engine rewrites it before it runs it, or is to be written.
+            optimized: a folder with the file as this engine rewrites it before it runs it; empty: to be filled.
         """
         try:
             import onnxruntime as ort
@@ -97,11 +99,16 @@ class OnnxRuntimeEngine:
         return _translated(infer, lambda error: not_runnable(self._name, TITLE, error))
 
 
-def _optimized(ort: Any, network: Network, options: Any, path: Path) -> Any:
-    """A session for few pictures: what was rewritten once is not rewritten again, and no memory is held ready."""
+def _optimized(ort: Any, network: Network, options: Any, folder: Path) -> Any:
+    """A session for few pictures: what was rewritten once is not rewritten again, and no memory is held ready.
+
+    The weights are in a file of their own, which is mapped instead of read.
+    """
     options.enable_cpu_mem_arena = False
+    path = folder / "model.onnx"
     if not path.exists():
         options.optimized_model_filepath = str(path)
+        options.add_session_config_entry(_WEIGHTS_OUTSIDE, "model.weights")
         return ort.InferenceSession(network.content, options, providers=[_whole_name(CPU)])
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(str(path), options, providers=[_whole_name(CPU)])
