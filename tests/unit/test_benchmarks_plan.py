@@ -107,6 +107,15 @@ def test_a_damaged_file_is_an_entry_with_an_error(release: Path) -> None:
         planned(release)
 
 
+def test_a_backend_that_runs_none_of_the_files_is_an_error(release: Path) -> None:
+    with pytest.raises(BackendError) as caught:
+        make_plan(release / "tiny.onnx", "none", Ways((1,), ("litert",)))
+    assert str(caught.value) == (
+        f"--backend litert runs no file of {release / 'tiny.onnx'}\nExpected: a backend for .onnx files\n"
+        "Do: leave --backend out for all of them"
+    )
+
+
 def test_an_index_does_not_reach_outside_of_its_folder(release: Path) -> None:
     shutil.move(release / "tiny.onnx", release.parent / "tiny.onnx")
     variants = [{"file": "../tiny.onnx"}, {"file": "tiny.tflite"}]

@@ -104,7 +104,11 @@ class Campaign:
         for index in self._able():
             if self._sustain_minutes and self._is_widest(index):
                 self._sustain(index)
-        self._progress(Step(self._done, self._done, "done"))
+        self.say("done")
+
+    def say(self, title: str) -> None:
+        """Show what is done when everything is measured."""
+        self._progress(Step(self._done, self._done, title))
 
     @property
     def best_hz(self) -> float:

@@ -12,7 +12,7 @@ from edgewise.benchmarks.entry import Entry, Kind
 from edgewise.benchmarks.model_info import ModelInfo, read_info
 from edgewise.benchmarks.ways import Ways, check_ways, entries_of
 from edgewise.runtime.backends import usable_cores
-from edgewise.spec import EdgewiseError, Format, InputError, ModelError
+from edgewise.spec import BackendError, EdgewiseError, Format, InputError, ModelError
 
 INDEX = "index.json"
 SUFFIXES = tuple(f".{format_.value}" for format_ in Format)
@@ -45,7 +45,7 @@ def make_plan(release: Path, reference: str | None, ways: Ways | None = None) ->
     Raises:
         InputError: ``release`` has no model file, or ``reference`` is not a folder.
         ModelError: the index cannot be read, or not one model file can.
-        BackendError: a backend or provider that was asked for is not there.
+        BackendError: a backend or provider that was asked for is not there, or runs none of the files.
     """
     index = _read_index(release)
     files = _model_files(release, index)
@@ -61,6 +61,12 @@ def make_plan(release: Path, reference: str | None, ways: Ways | None = None) ->
             entries.append(Entry(path.name, str(path), path.suffix[1:], "", "", "", _size(path), error=str(error)))
     if not models:
         raise ModelError(f"no model file of {release} can be read; the first: {entries[0].error}")
+    if not entries:
+        raise BackendError(
+            f"--backend {' --backend '.join(ways.backends)} runs no file of {release}",
+            "a backend for " + " or ".join(sorted({f".{info.format.value}" for info in models.values()})) + " files",
+            "leave --backend out for all of them",
+        )
     run, remark = _find_run(release, index, reference)
     if run is not None:
         entries += _references(run, ways)

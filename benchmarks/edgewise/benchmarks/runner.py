@@ -132,7 +132,10 @@ def _results(
         for entry, found in zip(plan.entries, campaign.gathered, strict=True)
     ]
     rows = tuple(sorted((row for row in made if isinstance(row, Row)), key=lambda row: row.latency.p50))
-    rows = with_reasons(rows, setting.machine, campaign.ceilings)
+    rows = with_reasons(
+        rows, setting.machine, campaign.ceilings, lambda title: campaign.say(f"why not faster: {title}")
+    )
+    campaign.say("done")
     data, effort = chosen.data, request.effort()
     if campaign.answered:
         told = campaign.answered
