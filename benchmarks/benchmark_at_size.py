@@ -65,7 +65,9 @@ def write_photos(folder: Path, count: int) -> None:
             inside = folder / split / f"c{label:03d}"
             inside.mkdir(parents=True)
             for number in range(photos):
-                noisy = known[label] + random.normal(0, 120, (SIDE, SIDE, 3))
+                # Up to two thirds of another class, so that some answers are wrong, and some differ.
+                part, other = random.uniform(0, 2 / 3), known[random.integers(CLASSES)]
+                noisy = (1 - part) * known[label] + part * other + random.normal(0, 60, (SIDE, SIDE, 3))
                 cv2.imwrite(str(inside / f"{number:05d}.jpg"), noisy.clip(0, 255)[..., ::-1].astype(np.uint8))
 
     with ThreadPoolExecutor() as pool:
@@ -76,7 +78,7 @@ def write_models(folder: Path) -> None:
     """Two files that compare a photo with the patterns; the second one knows them less exactly."""
     folder.mkdir()
     centred = (patterns() - 127.5).reshape(CLASSES, -1).T / 255
-    coarse = (centred * 4).round() / 4
+    coarse = (centred * 2).round() / 2
     for scheme, weights in ((Scheme.FP32, centred), (Scheme.FP16, coarse)):
         values = {"middle": np.float32(127.5), "weights": weights / 64, "flat": np.array([-1, SIDE * SIDE * 3])}
         nodes = [
