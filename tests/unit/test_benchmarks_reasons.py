@@ -147,6 +147,7 @@ def test_what_the_toolkit_takes_itself_is_told_against_a_plain_loop() -> None:
 def test_a_variant_near_the_machines_peak_is_told() -> None:
     slow = row(1.0, macs=40_000_000)  # 80 GOPS
     assert "reaches 80% of what this machine" in reasons(slow, ceilings=[Ceiling(2, 50.0, 100.0, "")])["operator"]
+    assert "operator" not in reasons(slow, ceilings=[Ceiling(2, 25.0, 50.0, "")])  # a peak that is none
 
 
 def test_which_nodes_a_delegate_took_is_found_from_what_goes_in_and_out() -> None:

@@ -49,6 +49,12 @@ def test_a_quiet_measurement_needs_few_words(results: Results) -> None:
     assert make_remarks(rows, results.data, results.machine) == ()
 
 
+def test_a_peak_that_is_exceeded_is_none(results: Results) -> None:
+    first, *others = results.rows
+    told = make_remarks((replace(first, ceiling_share=2.31), *others), results.data, results.machine)
+    assert any(remark.startswith("Networks reach up to 231% of the peak, so what was taken for") for remark in told)
+
+
 def test_a_withheld_percentile_is_explained(results: Results) -> None:
     first = results.rows[0]
     row = replace(first, latency=replace(first.latency, p99=None), accuracy=None)

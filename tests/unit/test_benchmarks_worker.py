@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +106,28 @@ def test_a_child_answers_and_its_memory_is_seen_from_outside() -> None:
 
 def test_a_model_that_is_missing_is_the_child_s_error() -> None:
     assert FreshProcesses().run(task(path="m.onnx")).answer["error"].startswith("m.onnx does not exist")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a killed benchmark leaves its process behind")
+def test_a_killed_benchmark_leaves_no_process_behind() -> None:
+    code = f"""
+from edgewise.benchmarks.processes import FreshProcesses
+from edgewise.benchmarks.task import Job, Task
+task = Task(
+    Job.SUSTAIN, path={str(TINY / "tiny.onnx")!r}, backend="onnxruntime", photos=({RED!r},), seconds=60
+)
+FreshProcesses().run(task)
+"""
+    with subprocess.Popen([sys.executable, "-c", code]) as benchmark:
+        children = Path(f"/proc/{benchmark.pid}/task/{benchmark.pid}/children")
+        while not (found := children.read_text().split()):
+            time.sleep(0.05)
+        worker = Path(f"/proc/{found[0]}")
+        while b"onnxruntime" not in (worker / "maps").read_bytes():
+            time.sleep(0.05)
+        benchmark.kill()
+    for _ in range(200):
+        if not worker.exists() or "Z" in (worker / "stat").read_text().rpartition(")")[2].split()[0]:
+            return
+        time.sleep(0.05)
+    pytest.fail("the worker goes on")

@@ -237,7 +237,10 @@ def _overhead(row: Row, rows: Sequence[Row]) -> Iterator[Reason]:
 
 
 def _peak(row: Row, ceilings: Sequence[Ceiling]) -> Iterator[Reason]:
-    """A variant that reaches half of what the machine computes at most has little left to gain."""
+    """A variant that reaches half of what the machine computes at most has little left to gain.
+
+    More than all of it says nothing of the variant (`edgewise.benchmarks.remarks` tells what it says).
+    """
     share = ceiling_share(row.entry, row.macs, row.latency.p50, ceilings)
-    if share is not None and share >= 0.5:
+    if share is not None and 0.5 <= share <= 1:
         yield Reason("operator", f"It reaches {share:.0%} of what this machine computes at most.")

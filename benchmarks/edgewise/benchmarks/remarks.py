@@ -28,6 +28,7 @@ def make_remarks(rows: Sequence[Row], data: Data, machine: Machine) -> tuple[str
         *_on_accuracy(rows),
         *_on_photos(data),
         *_on_quiet(rows, machine),
+        *_on_peak(rows),
         *_on_threads(rows),
         *_on_percentiles(rows),
     )
@@ -119,6 +120,15 @@ def _spread(row: Row) -> float:
 def _named(titles: Sequence[str]) -> str:
     more = [f"{len(titles) - NAMED} more"] if len(titles) > NAMED else []
     return "; ".join((*titles[:NAMED], *more))
+
+
+def _on_peak(rows: Sequence[Row]) -> Iterator[str]:
+    most = max((row.ceiling_share or 0.0 for row in rows), default=0.0)
+    if most > 1:
+        yield (
+            f"Networks reach up to {most:.0%} of the peak, so what was taken for the most this machine computes is not "
+            "that: it was measured while the machine was slower, or other kernels are faster. Its shares are too high."
+        )
 
 
 def _on_threads(rows: Sequence[Row]) -> Iterator[str]:
