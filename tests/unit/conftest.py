@@ -123,8 +123,12 @@ def run_onnx() -> Run:
     """Gives what ONNX Runtime gives for a file."""
     import onnxruntime
 
+    from edgewise.runtime.engines.onnxruntime import EXACT_PRODUCTS
+
     def run(content: bytes, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry(*EXACT_PRODUCTS)
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         return np.asarray(session.run(["probabilities"], {"pixels": batch})[0])
 
     return run

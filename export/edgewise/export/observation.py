@@ -13,6 +13,7 @@ from edgewise.export.onnx_graph import INPUT, onnx_graph
 from edgewise.export.plain import Activation, Floats, Network
 from edgewise.export.quantization import Numerics, Range
 from edgewise.export.sharing import each_in_turn, shared
+from edgewise.runtime.engines.onnxruntime import EXACT_PRODUCTS
 from edgewise.spec import ExtraMissingError
 from edgewise.spec.progress import Reporter, Silent
 from edgewise.spec.quiet import refuse_telemetry
@@ -148,6 +149,7 @@ def open_session(
 ) -> InferenceSession:
     """A network in ONNX Runtime, which also gives the outputs of the ``watched`` steps."""
     options = SessionOptions()
+    options.add_session_config_entry(*EXACT_PRODUCTS)
     options.intra_op_num_threads = threads or 0
     options.log_severity_level = 3
     content = onnx_graph(network, numerics, watched=watched).SerializeToString()

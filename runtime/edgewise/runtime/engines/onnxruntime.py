@@ -39,6 +39,9 @@ _DTYPES = {"float": "float32", "double": "float64"}
 _ELSEWHERE = ("azure",)
 """Providers that call a server for operators of their own, and leave every other one to the CPU."""
 
+EXACT_PRODUCTS = ("session.x64quantprecision", "1")
+"""On x86 CPUs without VNNI, sums of two products of 8-bit numbers are cut off at 16 bits unless this is asked for."""
+
 _BFLOAT16_ON_ARM = "mlas.enable_gemm_fastmath_arm64_bfloat16"
 
 _WEIGHTS_OUTSIDE = "session.optimized_model_external_initializers_file_name"
@@ -120,6 +123,7 @@ def session_options(ort: Any, network: Network, settings: Settings) -> Any:
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    options.add_session_config_entry(*EXACT_PRODUCTS)
     if network.scheme is Scheme.DYNAMIC:
         # Otherwise the weights would be turned into floats for every picture, instead of once.
         options.add_session_config_entry("session.disable_quant_qdq", "1")
