@@ -58,6 +58,7 @@ source, target = interpreter.get_input_details()[0]["index"], interpreter.get_ou
 ONNXRUNTIME = LOOP.format(
     open="""import onnxruntime
 options = onnxruntime.SessionOptions()
+options.add_session_config_entry("session.x64quantprecision", "1")
 options.intra_op_num_threads = threads
 session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 name = session.get_inputs()[0].name""",
