@@ -33,9 +33,9 @@ from edgewise.benchmarks.memory import pss_bytes
 from edgewise.benchmarks.results import read_results
 from edgewise.export.metadata import embed_onnx
 from edgewise.spec import InputSpec, Manifest, Scheme
+from measure_runtime import EDGEWISE, write_table
 
 SIDE, CLASSES = 32, 200
-EDGEWISE = [sys.executable, "-c", "from edgewise.cli.main import main; main()"]
 
 
 @dataclass(frozen=True)
@@ -173,10 +173,7 @@ def main() -> None:
     for count in options.photos:
         lines.append(measure(count, folder / "models", folder))
         sys.stderr.write(lines[-1] + "\n")
-    text = "\n".join(lines) + "\n"
-    sys.stdout.write(text)
-    if options.out:
-        options.out.write_text(text)
+    write_table(lines, options.out)
 
 
 if __name__ == "__main__":

@@ -253,6 +253,14 @@ def times(slow: Took, fast: Took) -> str:
     return f"{slow.seconds / fast.seconds:.2f} times as fast ({slow.cpu / fast.cpu:.2f} by CPU)"
 
 
+def write_table(lines: Sequence[str], out: Path | None) -> None:
+    """Print a table, and keep it where that is asked for."""
+    text = "\n".join(lines) + "\n"
+    sys.stdout.write(text)
+    if out:
+        out.write_text(text)
+
+
 def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -282,10 +290,7 @@ def main() -> None:
                 lines += memory(model, photos[0], environment)
             if "bulk" in options.only:
                 lines += bulk(model, photos[: options.many], folder, environment, min(options.rounds, 3))
-    text = "\n".join(lines) + "\n"
-    sys.stdout.write(text)
-    if options.out:
-        options.out.write_text(text)
+    write_table(lines, options.out)
 
 
 if __name__ == "__main__":

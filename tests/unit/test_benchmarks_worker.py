@@ -127,7 +127,7 @@ FreshProcesses().run(task)
             time.sleep(0.05)
         benchmark.kill()
     for _ in range(200):
-        if not worker.exists() or "Z" in (worker / "stat").read_text().rpartition(")")[2].split()[0]:
-            return
+        if gone := not worker.exists() or "Z" in (worker / "stat").read_text().rpartition(")")[2].split()[0]:
+            break
         time.sleep(0.05)
-    pytest.fail("the worker goes on")
+    assert gone, "the worker goes on"

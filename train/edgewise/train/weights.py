@@ -80,15 +80,17 @@ def load_initial(model: Any, source: str) -> InitialWeights:
     """
     if source == "none":
         return InitialWeights("none", None)
-    official = fetch_imagenet(BACKBONES[model.name], model.input_shape[1]) if source == "imagenet" else None
-    begun_from = Path(source).is_dir()
-    path = official or (Path(source, WEIGHTS) if begun_from else Path(source))
+    path, load = Path(source), load_official
+    if source == "imagenet":
+        path = fetch_imagenet(BACKBONES[model.name], model.input_shape[1])
+    elif path.is_dir():
+        path, load = path / WEIGHTS, load_trained
     if not path.is_file():
         raise InputError(
             f"--weights {source}: there is no such file",
             "'imagenet', 'none', the path of an .h5 file in the official Keras layout, or the folder of another run",
         )
-    (load_trained if begun_from and not official else load_official)(model, path)
+    load(model, path)
     return InitialWeights(source, sha256_file(path))
 
 
