@@ -7,6 +7,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -39,6 +41,26 @@ def test_predict_takes_the_chosen_file(release: Path) -> None:
     assert row["label"] == "red"
     assert row["backend"] == "onnxruntime"
     assert "chosen by the benchmark: tiny.onnx" in done.stderr
+
+
+def test_live_inspect_and_evaluate_take_the_chosen_file_too(release: Path, tmp_path: Path) -> None:
+    film, photos = tmp_path / "film.avi", tmp_path / "photos"
+    writer = cv2.VideoWriter(str(film), cv2.VideoWriter.fourcc(*"MJPG"), 50, (64, 48))
+    for _ in range(3):
+        writer.write(np.full((48, 64, 3), (0, 0, 255), np.uint8))
+    writer.release()
+    for name in ("red", "green", "blue"):
+        (photos / name).mkdir(parents=True)
+        shutil.copy(DATA / f"{name}.png", photos / name)
+    for words, expected in (
+        (["live", str(release), "--source", str(film), "--json", "--every-frame"], '"label": "red"'),
+        (["inspect", str(release)], "tiny.onnx, onnx"),
+        (["evaluate", str(release), str(photos)], "top-1 100.00%"),
+    ):
+        done = CliRunner().invoke(make_app(words[0]), words)
+        assert done.exit_code == 0, done.output
+        assert expected in done.stdout
+        assert "chosen by the benchmark: tiny.onnx" in done.stderr
 
 
 def test_package_packs_the_chosen_file(release: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgewise.cli.console import load, reporter
-from edgewise.cli.model_options import measures_model
+from edgewise.cli.model_options import chosen_of, measures_model
 from edgewise.spec.opening import Opening
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ def evaluate(
     model: Annotated[
         Path,
         typer.Argument(
-            help="A run folder, or a .tflite or .onnx file; one of another maker with --labels.", show_default=False
+            help="A run folder; a .tflite or .onnx file, one of another maker with --labels; or a release of which "
+            "`benchmark --select` has chosen one.",
+            show_default=False,
         ),
     ],
     data: Annotated[Path, typer.Argument(help="Labelled photos, as for train.", show_default=False)],
@@ -42,7 +44,11 @@ def evaluate(
     opening: Opening,
 ) -> None:
     """Measure top-1, top-5, precision, recall, F1 and confusions on labelled photos."""
+    from edgewise.runtime.selection import SELECTED
+
     module = load("edgewise.train.assessment", "train")
+    if (model / SELECTED).exists():
+        model, opening = chosen_of(model, opening)
     if out is not None:
         module.refuse_existing(out, overwrite=overwrite)
     assessment = module.assess(model, data, split=split, opening=opening, reporter=reporter())

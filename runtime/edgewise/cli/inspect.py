@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgewise.cli.console import load
+from edgewise.cli.model_options import chosen_of
+from edgewise.spec.opening import Opening
 
 if TYPE_CHECKING:
     from edgewise.train.run import Run
@@ -28,7 +30,12 @@ _RUN_MARK = "config.yaml"
 
 
 def inspect(
-    model: Annotated[Path, typer.Argument(help="A .tflite or .onnx file, or a run folder.", show_default=False)],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            help="A .tflite or .onnx file, a run folder, or a release with a chosen file.", show_default=False
+        ),
+    ],
     graph: Annotated[bool, typer.Option("--graph", help="List every node of a file, in order.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as one JSON object.")] = False,
 ) -> None:
@@ -39,7 +46,7 @@ def inspect(
     else:
         from edgewise.runtime.inspection import inspect_file
 
-        data = inspect_file(model).to_data(graph=graph)
+        data = inspect_file(chosen_of(model, Opening())[0]).to_data(graph=graph)
         lines = _file_lines(data)
     if as_json:
         typer.echo(json.dumps(data))

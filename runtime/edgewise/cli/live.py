@@ -13,7 +13,7 @@ import typer
 
 from edgewise.cli.console import load
 from edgewise.cli.live_options import Origin, Output, Page, Reading, grouped, pairs
-from edgewise.cli.model_options import Models, opens_model
+from edgewise.cli.model_options import Models, chosen_of, opens_model
 from edgewise.cli.stopping import Stop
 from edgewise.cli.web import serve_page
 from edgewise.spec import InputError
@@ -49,6 +49,9 @@ def live(models: Models, *, origin: Origin, reading: Reading, output: Output, pa
     from edgewise.runtime.grabber import Grabber, Retrying
 
     _check(models, output, page)
+    if len(models) == 1:
+        file, opening = chosen_of(models[0], opening)
+        models = [file]
     source, settings = _source(origin), _settings(reading)
     grabber = Grabber(source, every_frame=origin.every_frame, retrying=Retrying(give_up=origin.give_up))
     recorder, lines = _files(output)

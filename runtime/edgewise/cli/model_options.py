@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from edgewise.cli.grouping import Command, in_place_of
+from edgewise.spec.files import path_text
 from edgewise.spec.opening import AUTO, Opening
 
 PANEL = "Running the model"
@@ -35,10 +36,25 @@ Models = Annotated[
     list[Path],
     typer.Argument(
         metavar="MODEL...",
-        help="A .tflite or .onnx file; one of another maker with --labels. Several: to choose from, with --web.",
+        help="A .tflite or .onnx file, one of another maker with --labels; or a release of which `benchmark --select` "
+        "has chosen one. Several files: to choose from, with --web.",
         show_default=False,
     ),
 ]
+
+
+def chosen_of(model: Path, opening: Opening) -> tuple[Path, Opening]:
+    """The file to open, and how: of a release folder what the benchmark has chosen, which the user is told.
+
+    Raises:
+        ModelError: ``model`` is a folder without a choice, or the choice does not fit what is in it.
+    """
+    from edgewise.runtime.selection import resolve
+
+    path, opening, chosen = resolve(model, opening)
+    if chosen:
+        typer.echo(f"chosen by the benchmark: {path_text(chosen.file)}", err=True)
+    return path, opening
 
 
 def _option(text: str, shown: str | bool = False, panel: str = PANEL, **more: Any) -> Any:

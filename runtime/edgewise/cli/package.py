@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from edgewise.cli.console import load
+from edgewise.cli.model_options import chosen_of
 from edgewise.export.targets import Target
+from edgewise.spec.opening import Opening
 
 
 def package(
@@ -39,15 +41,11 @@ def package(
 def _chosen(model: Path) -> Path:
     """The file itself; of a release the one that was chosen, and what the choice cannot say about a board."""
     from edgewise.runtime.backends import backends_for
-    from edgewise.runtime.selection import resolve
     from edgewise.spec import Format
-    from edgewise.spec.files import path_text
-    from edgewise.spec.opening import Opening
 
-    path, _, chosen = resolve(model, Opening())
-    if chosen:
-        typer.echo(f"chosen by the benchmark: {path_text(path.name)}", err=True)
+    path, opening = chosen_of(model, Opening())
+    if opening.backend is not None:
         usual = backends_for(Format(path.suffix[1:].lower()))[0]
-        if chosen.backend != usual:
-            typer.echo(f"it was measured on {chosen.backend}; the package runs it on {usual}", err=True)
+        if opening.backend != usual:
+            typer.echo(f"it was measured on {opening.backend}; the package runs it on {usual}", err=True)
     return path

@@ -9,9 +9,8 @@ import typer
 
 from edgewise.cli import predict_options as options
 from edgewise.cli.console import load
-from edgewise.cli.model_options import Model, opens_model
+from edgewise.cli.model_options import Model, chosen_of, opens_model
 from edgewise.spec import InputError
-from edgewise.spec.files import path_text
 from edgewise.spec.opening import Opening
 
 if TYPE_CHECKING:
@@ -51,13 +50,11 @@ def predict(
 
     from edgewise.cli.predict_output import Job, Output, Shelves
     from edgewise.runtime.placing import Way
-    from edgewise.runtime.selection import resolve
     from edgewise.runtime.sources import find
 
-    model, opening, chosen = resolve(model, opening)
-    if chosen:
-        reading = begin_for(model, sources)
-        typer.echo(f"chosen by the benchmark: {path_text(chosen.file)}", err=True)
+    file, opening = chosen_of(model, opening)
+    if file != model:
+        reading = begin_for(file, sources)
     output = Output(out, _layout(layout, json_lines, out), top_k, overwrite=overwrite, resume=resume)
     output.check()
     if output.is_parquet:
@@ -66,7 +63,7 @@ def predict(
     found = find(sources, _rules(every, shelves.folders, null=null, url=allow_url, private=allow_private))
     if found.ignored:
         typer.echo(f"files ignored, because they are no photos by their suffix: {found.ignored}", err=True)
-    tally = Job(model, opening, reading, found, output, shelves, _names(classes)).run()
+    tally = Job(file, opening, reading, found, output, shelves, _names(classes)).run()
     if tally.failed:
         typer.echo(f"photos that could not be read: {tally.failed} of {tally.rows}", err=True)
     if tally.failed and (strict or tally.failed == tally.rows):
