@@ -4,7 +4,8 @@
 
 PHOTOS has train, validation and test folders of class folders. Every third training photo (``--share 3``) is used, so
 that a run takes minutes. Without ``--weights`` all variants begin from scratch, on a network of one block per stage.
-``plain`` is the notebook recipe of ``compare_training.py``, for as many epochs. What is in the output file already is
+``plain`` is the notebook recipe of ``compare_training.py``, for as many epochs; ``plain, measured`` (from scratch only)
+measures its normalization statistics again before the test, as Edgewise does. What is in the output file already is
 not measured again, so the script can be stopped and gone on with.
 """
 
@@ -20,6 +21,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from compare_training import Turns, plain
 
@@ -37,6 +40,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 NEEDS_WEIGHTS = frozenset({"rate 0.0001", "no head first"})
 """Variants that say nothing about a training from scratch."""
+
+MEASURED = "plain, measured"
 
 SCRATCH_BLOCKS = (1, 1, 1)
 
@@ -84,6 +89,7 @@ def from_scratch(photos: Path, options: argparse.Namespace) -> float:
     from edgewise.train.architecture import choose
     from edgewise.train.backbones import DEFAULT_BACKBONE
     from edgewise.train.network import build
+    from edgewise.train.normalization import StatisticsEstimator
 
     size, classes = options.image_size, len(list((photos / "train").iterdir()))
     train, validation, test = (
@@ -98,6 +104,9 @@ def from_scratch(photos: Path, options: argparse.Namespace) -> float:
     model = keras.Model(inputs, network(keras.layers.Rescaling(1 / 127.5, -1)(varied)))
     model.compile(keras.optimizers.Adam(), "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(train, epochs=options.epochs, validation_data=validation, verbose=0)
+    if options.variant == MEASURED:
+        images = np.concatenate([batch for batch, _ in train]).astype(np.uint8)
+        StatisticsEstimator(network).estimate(images, options.seed)
     return float(model.evaluate(test, verbose=0)[1])
 
 
@@ -123,16 +132,20 @@ def main() -> None:
     parser.add_argument("--share", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("ablation.json"))
-    parser.add_argument("--only", nargs="+", choices=["plain", *VARIANTS], help="Variants to measure now.")
+    parser.add_argument("--only", nargs="+", choices=["plain", MEASURED, *VARIANTS], help="Variants to measure now.")
     parser.add_argument("--variant", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.variant:
-        one = notebook if options.variant == "plain" else lambda *case: edgewise(case[0], options.variant, case[1])
-        sys.stdout.write(f"{one(options.photos, options)}\n")
+        if options.variant in ("plain", MEASURED):
+            accuracy = notebook(options.photos, options)
+        else:
+            accuracy = edgewise(options.photos, options.variant, options)
+        sys.stdout.write(f"{accuracy}\n")
         return
     results: dict[str, dict[str, float]] = json.loads(options.out.read_text()) if options.out.exists() else {}
-    names = ["plain", *(name for name in VARIANTS if options.weights or name not in NEEDS_WEIGHTS)]
+    left_out = {MEASURED} if options.weights else NEEDS_WEIGHTS
+    names = [name for name in ("plain", MEASURED, *VARIANTS) if name not in left_out]
     names = [name for name in names if name in (options.only or names)]
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.argv[0], str(share_of(options.photos, options.share, Path(folder))), *sys.argv[2:]]
