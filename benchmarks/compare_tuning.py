@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from edgewise.runtime.backends import choices_for, usable_cores
+from edgewise.runtime.backends import usable_cores
 from edgewise.runtime.loading import Opener
 from edgewise.runtime.race import typical
 from edgewise.runtime.tuning import BATCHES, Copies, Plan, Runner, plans
@@ -30,7 +30,7 @@ from edgewise.spec.opening import AUTO, Opening
 def compare(path: Path, rounds: int, most_batch_seconds: float) -> dict[str, Any]:
     """The choice and the grid for one file."""
     opener = Opener(path, Opening(backend=AUTO))
-    choices = choices_for(opener.file.format, path.name, Opening())
+    choices = opener.choices()
     found = opener.tuning(choices)
     first = opener.load(choices[0])
     size = first.model.manifest.input

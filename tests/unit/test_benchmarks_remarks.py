@@ -49,6 +49,14 @@ def test_a_quiet_measurement_needs_few_words(results: Results) -> None:
     assert make_remarks(rows, results.data, results.machine) == ()
 
 
+def test_an_engine_that_cuts_sums_off_is_named(results: Results) -> None:
+    old, new = (replace(results.machine, flags=("sse4_2", "avx2", *more)) for more in ((), ("avx512_vnni",)))
+    (told,) = (line for line in make_remarks(results.rows, results.data, old) if "cuts sums" in line)
+    assert told.startswith("OpenVINO cuts sums of 8-bit products off at 16 bits on this CPU, which has no VNNI: ")
+    assert told.endswith(": clothes-int8.tflite; clothes-int8.onnx.")
+    assert "cuts sums" not in "\n".join(make_remarks(results.rows, results.data, new))
+
+
 def test_a_peak_that_is_exceeded_is_none(results: Results) -> None:
     first, *others = results.rows
     told = make_remarks((replace(first, ceiling_share=2.31), *others), results.data, results.machine)

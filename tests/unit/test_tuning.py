@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgewise.runtime import Classifier, loading, tuning
+from edgewise.runtime import Classifier, backends, loading, tuning
 from edgewise.runtime.bulk import open_bulk
+from edgewise.runtime.engines import openvino
 from edgewise.runtime.tuning import Plan, Tuning, plans
-from edgewise.spec import BackendError, InputError, ModelError
+from edgewise.spec import BackendError, InputError, ModelError, Scheme
 from edgewise.spec.cache import cache_folder
+from edgewise.spec.opening import Opening
 
 DATA = Path(__file__).parents[1] / "data"
 FOUND = Tuning(Plan("openvino", 1), Plan("openvino", 1, 2, 4), 1.5, 900.0, 12.5, 22)
@@ -146,14 +148,28 @@ def test_a_provider_that_no_engine_has() -> None:
 
 
 def test_only_engines_that_grant_the_precision_take_part(calls: list[Any]) -> None:
-    from edgewise.runtime.engines import openvino
-
     if "bf16" not in openvino.precisions("cpu"):
         pytest.skip("this CPU does not compute in bfloat16")
     classifier = Classifier.open(DATA / "tiny.onnx", backend="auto", precision="bf16", threads=2)
     assert (classifier.backend.name, classifier.backend.precision) == ("openvino", "bf16")
     (choices, *_), _ = calls[0]
     assert [choice.kind.name for choice in choices] == ["openvino"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "chosen"),
+    [(("sse4_2", "avx2"), ["onnxruntime"]), (("sse4_2", "avx512_vnni"), ["onnxruntime", "openvino"])],
+)
+def test_an_engine_that_is_not_exact_on_this_processor_takes_no_part_and_says_so_when_asked_for(
+    flags: tuple[str, ...], chosen: list[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(openvino, "_WHOLE_NUMBERS", {Scheme.FP32})  # the file stands for one of whole numbers
+    opener = loading.Opener(DATA / "tiny.onnx", Opening(backend="auto"))
+    assert [choice.kind.name for choice in opener.choices()] == chosen
+    assert Classifier.open(DATA / "tiny.onnx", backend="openvino", threads=1).predict(DATA / "red.png").label == "red"
+    told = "tiny.onnx: OpenVINO cuts sums of 8-bit products off at 16 bits on this CPU" in caplog.text
+    assert told == (len(chosen) == 1)
 
 
 def test_without_memory_only_the_first_copy_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

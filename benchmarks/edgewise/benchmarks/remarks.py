@@ -11,6 +11,9 @@ from edgewise.benchmarks.side_by_side import change
 from edgewise.benchmarks.statistics import ENOUGH_FOR_P90, ENOUGH_FOR_P99
 from edgewise.benchmarks.text import count, fastest_of_each, milliseconds, points
 from edgewise.benchmarks.verdict import Verdict
+from edgewise.runtime.engines import KINDS
+from edgewise.runtime.engines.base import CPU
+from edgewise.spec import Scheme
 from edgewise.spec.files import path_text
 
 DRIFT = 0.10
@@ -25,6 +28,7 @@ def make_remarks(rows: Sequence[Row], data: Data, machine: Machine) -> tuple[str
     return (
         *_on_contention(rows),
         *_on_quantization(rows),
+        *_on_cut_sums(rows, machine),
         *_on_accuracy(rows),
         *_on_photos(data),
         *_on_quiet(rows, machine),
@@ -64,6 +68,17 @@ def _on_quantization(rows: Sequence[Row]) -> Iterator[str]:
         if difference and difference.points.high < 0:
             lost = points(difference.points)
             yield f"{row.title} is less often right than the reference, beyond chance: {lost} points."
+
+
+def _on_cut_sums(rows: Sequence[Row], machine: Machine) -> Iterator[str]:
+    told: dict[str, list[str]] = {}
+    for row in fastest_of_each(rows):
+        kind = next((kind for kind in KINDS if kind.name == row.entry.backend and row.entry.provider == CPU), None)
+        scheme = next((scheme for scheme in Scheme if scheme.value == row.entry.scheme), None)
+        if kind and (caution := kind.caution(scheme, frozenset(machine.flags))):
+            told.setdefault(caution, []).append(path_text(row.entry.name))
+    for caution, names in told.items():
+        yield f"{caution}: {_named(names)}."
 
 
 def _on_accuracy(rows: Sequence[Row]) -> Iterator[str]:

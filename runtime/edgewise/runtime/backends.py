@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgewise.runtime.cpu import cpu_flags
 from edgewise.runtime.engines import is_installed, kinds_for
 from edgewise.runtime.engines.base import (
     CPU,
@@ -27,7 +28,7 @@ from edgewise.runtime.engines.base import (
 )
 from edgewise.runtime.interface import Interface
 from edgewise.runtime.modelfile import ModelFile
-from edgewise.spec import BackendError, Format, ModelError
+from edgewise.spec import BackendError, Format, ModelError, Scheme
 from edgewise.spec.opening import Opening
 
 
@@ -81,6 +82,10 @@ class Choice:
 
     kind: Kind
     settings: Settings
+
+    def caution(self, scheme: Scheme | None) -> str:
+        """Why a network of that scheme gives other answers here than those it was proven with; empty: it does not."""
+        return self.kind.caution(scheme, cpu_flags()) if self.settings.provider == CPU else ""
 
     def with_threads(self, threads: int) -> Choice:
         """The same with another number of threads."""

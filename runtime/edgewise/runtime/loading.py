@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,10 @@ from edgewise.runtime.trial import try_out
 from edgewise.runtime.tuned import machine, tuned
 from edgewise.runtime.tuning import Plan, Tuning, tune
 from edgewise.spec import BackendError, InputError, ModelError
+from edgewise.spec.files import path_text
 from edgewise.spec.opening import AUTO, Opening
+
+logger = logging.getLogger(__name__)
 
 BATCH_OF_A_DEVICE = 16
 """Pictures at once for what is no CPU. Not measured: there was no such device."""
@@ -55,6 +59,7 @@ def load(path: Path, opening: Opening) -> Loaded:
     """
     opener = Opener(path, opening)
     choice, plan, _ = opener.plans()
+    opener.warn(choice)
     return opener.load(choice.with_threads(plan.threads))
 
 
@@ -66,6 +71,7 @@ def load_bulk(path: Path, opening: Opening) -> tuple[Loaded, tuple[Backend, ...]
     """
     opener = Opener(path, opening)
     choice, _, plan = opener.plans(bulk=True)
+    opener.warn(choice)
     first = opener.load(choice.with_threads(plan.threads))
     return first, (first.backend, *(first.another() for _ in range(plan.streams - 1))), plan.batch
 
@@ -79,13 +85,14 @@ class Opener:
             raise InputError("--retune without --backend auto", "both, or neither")
         self._opening = opening
         self.file = read_file(path)
+        self._scheme = self.file.manifest.scheme if self.file.manifest else None
         self._tried: set[str] = set()  # engines that a file of another maker was tried out on
 
     def plans(self, *, bulk: bool = False) -> tuple[Choice, Plan, Plan]:
         """What runs the file: the engine, and how for single pictures and for many."""
         name, opening = self.file.path.name, self._opening
         if opening.backend == AUTO:
-            choices = {choice.kind.name: choice for choice in choices_for(self.file.format, name, opening)}
+            choices = {choice.kind.name: choice for choice in self.choices()}
             found = self.tuning(tuple(choices.values()))
             return choices[(found.bulk if bulk else found.single).backend], found.single, found.bulk
         choice = choose(self.file.format, name, opening)
@@ -93,6 +100,16 @@ class Opener:
         if choice.settings.provider != CPU:
             return choice, Plan(kind, threads), Plan(kind, threads, 1, BATCH_OF_A_DEVICE)
         return choice, Plan(kind, threads), Plan(kind, 1, threads)
+
+    def choices(self) -> tuple[Choice, ...]:
+        """What --backend auto chooses from: engines that answer as the file was proven to. Errors as `load`."""
+        found = choices_for(self.file.format, self.file.path.name, self._opening)
+        return tuple(choice for choice in found if not choice.caution(self._scheme)) or found
+
+    def warn(self, choice: Choice) -> None:
+        """Tell the user where an engine that was asked for gives other answers."""
+        if caution := choice.caution(self._scheme):
+            logger.warning("%s: %s; leave --backend out for exact ones", path_text(self.file.path.name), caution)
 
     def tuning(self, choices: tuple[Choice, ...]) -> Tuning:
         """What is fastest, measured or remembered."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgewise.runtime.backends import Choice
+from edgewise.runtime.cpu import cpu_fields, cpu_flags
 from edgewise.runtime.tuning import Plan, Tuning
 from edgewise.spec import OutputError
 from edgewise.spec.cache import cache_folder
@@ -91,10 +92,5 @@ def _plan(data: Mapping[str, Any], engines: Mapping[str, str], cores: int) -> Pl
 
 def _cpu() -> str:
     """Model of the CPU, as the system calls it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor()
-    names = dict(line.split(":", 1) for line in reversed(lines) if ":" in line)
-    named = {key.strip(): value.strip() for key, value in names.items()}
-    return named.get("model name") or named.get("Model") or " ".join(sorted(named.get("Features", "").split()))
+    named = cpu_fields()
+    return named.get("model name") or named.get("Model") or " ".join(sorted(cpu_flags())) or platform.processor()

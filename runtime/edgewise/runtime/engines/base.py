@@ -87,6 +87,8 @@ class Kind:
     precisions: Callable[[str], tuple[str, ...]]  # what a provider computes floats in, the usual one first
     open: Callable[[Network, Settings], Engine]
     version: Callable[[], str]
+    caution: Callable[[Scheme | None, frozenset[str]], str] = lambda scheme, flags: ""  # noqa: ARG005
+    """Why a network of a scheme answers otherwise than it was proven to, on a CPU with such flags; empty: it does not."""
 
 
 def run_in_batches(engine: Engine, array: NDArray[Any], output: int = 0) -> NDArray[Any]:

@@ -31,13 +31,15 @@ from edgewise.runtime.engines.base import (
     not_loadable,
     not_runnable,
 )
-from edgewise.spec import BackendError, Format, ModelError
+from edgewise.spec import BackendError, Format, ModelError, Scheme
 from edgewise.spec.quiet import quiet_stderr
 
 NAME, TITLE, MODULE, INSTALL = "openvino", "OpenVINO", "openvino", "'edgewise[openvino]'"
 
 _TELEMETRY = "openvino_telemetry"
 _HEADINGS = ("Exception from", "Check '", "FrontEnd API failed", "Model wasn't fully converted", "Summary:")
+_WHOLE_NUMBERS = frozenset({Scheme.INT8, Scheme.INT8_QAT})
+_DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 _HINTS = {FP32: "f32", BF16: "bf16"}
 
 
@@ -195,6 +197,20 @@ def precisions(provider: str) -> tuple[str, ...]:
     return (FP32, BF16) if "BF16" in capabilities else (FP32,)
 
 
+def caution(scheme: Scheme | None, flags: frozenset[str]) -> str:
+    """Whether sums are cut off at 16 bits, and where that is.
+
+    On x86 CPUs without instructions for it OpenVINO multiplies 8-bit numbers in pairs whose 16-bit sum saturates
+    (https://docs.openvino.ai, "Saturation (overflow) Issue Workaround"). There is no setting against it.
+    """
+    if scheme not in _WHOLE_NUMBERS or "sse4_2" not in flags or flags & _DOT_PRODUCTS:
+        return ""
+    return (
+        f"{TITLE} cuts sums of 8-bit products off at 16 bits on this CPU, which has no VNNI: answers differ a "
+        "little from those that the file was proven with"
+    )
+
+
 def open_engine(network: Network, settings: Settings) -> Engine:
     """Load a file. Raises BackendError for a precision that is not granted, ModelError where the file is refused."""
     return OpenVinoEngine(network, settings)
@@ -217,4 +233,5 @@ KIND = Kind(
     precisions=precisions,
     open=open_engine,
     version=version,
+    caution=caution,
 )
