@@ -88,7 +88,7 @@ class Kind:
     open: Callable[[Network, Settings], Engine]
     version: Callable[[], str]
     caution: Callable[[Scheme | None, frozenset[str]], str] = lambda scheme, flags: ""  # noqa: ARG005
-    """Why a network of a scheme answers otherwise than it was proven to, on a CPU with such flags; empty: it does not."""
+    """Why a network of a scheme answers otherwise than it was proven to, on a CPU with such flags; or nothing."""
 
 
 def run_in_batches(engine: Engine, array: NDArray[Any], output: int = 0) -> NDArray[Any]:
