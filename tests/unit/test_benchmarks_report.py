@@ -16,11 +16,13 @@ import pytest
 from edgewise.benchmarks.class_changes import MAX_CLASSES, MAX_COLUMNS, class_changes
 from edgewise.benchmarks.csv_table import to_csv
 from edgewise.benchmarks.disagreements import SHOWN, worst_disagreements
+from edgewise.benchmarks.figures import Energy, OutOfClass
 from edgewise.benchmarks.markdown import to_markdown
 from edgewise.benchmarks.page import to_html
 from edgewise.benchmarks.recommendation import Limits, recommend
 from edgewise.benchmarks.report import require_extra, write_reports
 from edgewise.benchmarks.results import Failure, Results, read_results
+from edgewise.benchmarks.statistics import share
 from edgewise.benchmarks.text import comparison, headline, short_names
 from edgewise.spec import ExtraMissingError
 
@@ -95,6 +97,21 @@ def test_the_page_tells_every_part(page: str) -> None:
         "ab" * 32,
     ):
         assert part in told, part
+
+
+def test_energy_and_photos_of_no_class_are_told_where_they_were_measured(results: Results, page: str) -> None:
+    first, *others = results.rows
+    assert first.accuracy is not None
+    accuracy = replace(first.accuracy, ood=OutOfClass(80, 0.937, 0.4, share(12, 80)))
+    row = replace(first, energy=Energy(1.84, "RAPL package-0"), accuracy=accuracy)
+    found = replace(results, rows=(row, *others), settings=replace(results.settings, ood="strange photos"))
+    told = Page(to_html(found)).content
+    for part in ("J/photo", "1.84", "0.937", "15.0%", "photos of no class from strange photos"):
+        assert part in told
+    assert "J/photo" not in Page(page).content
+    (line,) = (line for line in csv.DictReader(io.StringIO(to_csv(found))) if line["energy_joules_per_image"])
+    assert (line["energy_joules_per_image"], line["ood_auroc"]) == ("1.84", "0.937")
+    assert float(line["ood_false_accept_share"]) == pytest.approx(0.15)
 
 
 @pytest.mark.parametrize("count", [0, 1])
