@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from edgewise.runtime.backends import usable_cores
+from edgewise.runtime.cpu import usable_cores
 from edgewise.runtime.loading import Opener
 from edgewise.runtime.race import typical
 from edgewise.runtime.tuning import BATCHES, Copies, Plan, Runner, plans

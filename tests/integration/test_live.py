@@ -186,7 +186,15 @@ def test_what_cannot_work_is_explained(words: tuple[str, ...], message: str) -> 
     assert "secret" not in str(result.exception) + result.output
 
 
-def test_a_label_without_command_is_wrong_usage() -> None:
-    result = live(MODEL, "--on-label", "red")
+def test_a_label_may_come_after_an_equals_sign(clip: Path, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    result = live(MODEL, "--source", clip, "--json", "--every-frame", "--on-label=blue", f"touch {told}")
+    assert result.exit_code == 0, result.output
+    assert told.exists()
+
+
+@pytest.mark.parametrize("words", [("--on-label", "red"), ("--on-label=red",)])
+def test_a_label_without_command_is_wrong_usage(words: tuple[str, ...]) -> None:
+    result = live(MODEL, *words)
     assert result.exit_code == 2
     assert "it takes two words: a label and a command" in re.sub(r"[\s│]+", " ", result.output)

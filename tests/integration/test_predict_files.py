@@ -209,16 +209,18 @@ def test_a_killed_run_goes_on_and_loses_and_repeats_nothing(
     part.write_bytes(part.read_bytes()[:-20])  # what came last is torn
     assert edgewise("predict", MODEL, "paths.lst", "--out", "out.csv") == 1
     assert "error: out.csv.part is left of an interrupted run\nDo: go on with it by --resume" in capsys.readouterr().err
+    shutil.copytree("sorted", "interrupted")
     for form in ("jsonl", "txt", "csv"):
         shutil.copy(part, f"out.{form}.part") if form != "csv" else None
-        shutil.copytree("sorted", form)
-        words = ("--out", f"out.{form}", "--sort-into", form, "--resume")
+        shutil.rmtree("sorted")
+        shutil.copytree("interrupted", "sorted")
+        words = ("--out", f"out.{form}", "--sort-into", "sorted", "--resume")
         assert edgewise("predict", MODEL, "paths.lst", *words) == 0
         assert "going on after 2 rows" in capsys.readouterr().err
         assert edgewise("predict", MODEL, "paths.lst", "--out", f"whole.{form}") == 0
         resumed, whole = (Path(f"{name}.{form}").read_bytes() for name in ("out", "whole"))
         assert without_times(resumed, form) == without_times(whole, form)
-        assert tree(folder / form) == ["blue/d.png", "green/b.png", "red/a-2.png", "red/a.png"]
+        assert tree(folder / "sorted") == ["blue/d.png", "green/b.png", "red/a-2.png", "red/a.png"]
     assert [name for name in os.listdir() if name.endswith(".part")] == []
 
 
@@ -234,6 +236,8 @@ def test_ctrl_c_tells_how_to_go_on_and_another_model_is_refused(
     words = ("predict", DATA / "tiny.tflite", "photos/a.png", "photos/b.png", "--out", "out.csv", "--resume")
     assert edgewise(*words) == 1
     assert "out.csv.part was begun with another model" in capsys.readouterr().err
+    assert edgewise("predict", MODEL, *words[2:]) == 1  # the photo that is done would lie nowhere
+    assert "out.csv.part was begun with another --sort-into: sorted" in capsys.readouterr().err
     assert edgewise(*words[:-1], "--overwrite") == 0
     assert [name for name in os.listdir() if name.startswith("out")] == ["out.csv"]
     assert edgewise(*words) == 1

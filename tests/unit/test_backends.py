@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from edgewise.export.metadata import embed_onnx, embed_tflite
-from edgewise.runtime.backends import Backend, backends_for, open_backend, usable_cores
+from edgewise.runtime.backends import Backend, backends_for, open_backend
 from edgewise.runtime.classifier import Classifier
+from edgewise.runtime.cpu import usable_cores
 from edgewise.runtime.modelfile import ModelFile, read_model
 from edgewise.spec import BackendError, Format, InputSpec, Manifest, ModelError, Scheme
 from edgewise.spec.digest import BLANK, MARKER, seal

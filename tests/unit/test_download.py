@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -91,6 +93,19 @@ def reason(url: str, limits: Limits = OWN) -> str:
 def test_a_photo_is_fetched_also_through_redirects(site: str) -> None:
     assert download(f"{site}/photo", OWN) == CONTENT
     assert download(f"{site}/redirect//redirect//photo", OWN) == CONTENT
+
+
+def test_a_host_that_listens_at_one_of_its_addresses_only_is_found(
+    site: str, server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = socket.getaddrinfo
+
+    def both(host: str, *more: Any, **named: Any) -> Any:
+        names = ("127.0.0.2", "127.0.0.1") if host == "somewhere" else (host,)  # at the first nobody listens
+        return [entry for name in names for entry in usual(name, *more, **named)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    assert download(f"http://somewhere:{server.server_port}/photo", OWN) == CONTENT
 
 
 def test_the_own_network_is_refused_unless_it_is_allowed(site: str, server: ThreadingHTTPServer) -> None:

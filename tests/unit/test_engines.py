@@ -11,9 +11,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from edgewise.runtime import Classifier
-from edgewise.runtime.backends import open_backend, usable_cores
+from edgewise.runtime import Classifier, loading
+from edgewise.runtime.backends import open_backend
 from edgewise.runtime.bulk import open_bulk
+from edgewise.runtime.cpu import usable_cores
 from edgewise.runtime.engines import KINDS, is_installed, kind_called, kinds_for, onnxruntime, openvino
 from edgewise.runtime.engines.base import Kind, Network, Settings
 from edgewise.runtime.modelfile import read_model
@@ -187,6 +188,16 @@ def test_many_pictures_are_answered_in_order(name: str, backend: str | None) -> 
 def test_as_many_copies_as_cores_and_threads_no_more() -> None:
     with open_bulk(DATA / "tiny.onnx", Opening()) as bulk:
         assert bulk.streams == usable_cores()
+
+
+def test_there_are_no_more_copies_than_photos_or_than_memory_has_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "usable_cores", lambda: 64)
+    monkeypatch.setattr("edgewise.runtime.backends.usable_cores", lambda: 64)
+    with open_bulk(DATA / "tiny.onnx", Opening(), 3) as bulk:
+        assert bulk.streams == 3
+    monkeypatch.setattr("edgewise.runtime.tuning._free_memory", lambda: 300 << 20)
+    with open_bulk(DATA / "tiny.onnx", Opening()) as bulk:
+        assert bulk.streams == 2
 
 
 def test_onnx_runtime_collects_nothing(tmp_path: Path) -> None:

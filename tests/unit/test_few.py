@@ -204,6 +204,16 @@ def test_a_model_file_can_be_read_before_numpy_is_there() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_a_file_that_is_replaced_meanwhile_never_answers_under_the_old_names(kept: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(DATA / "tiny.onnx", tmp_path))
+    begun = begin(path)
+    begun.result()
+    larger_onnx(tmp_path).replace(path)
+    with pytest.raises(ModelError, match=r"tiny\.onnx was replaced while it was read"):
+        open_few(path, Opening(), begun)
+    assert not list(kept.parent.rglob("model.onnx"))
+
+
 def test_what_was_begun_to_be_read_is_not_read_again(kept: Path, tmp_path: Path) -> None:
     usual = answer(open_few(TINY, Opening()))
     model = shutil.copy(TINY, tmp_path)

@@ -129,6 +129,16 @@ def test_a_file_plays_at_its_own_speed_and_its_last_frame_is_taken(clip: Path) -
     assert grabber.captured == 50 == len(taken) + grabber.dropped
 
 
+def test_a_slide_show_is_slow_by_itself(tmp_path: Path) -> None:
+    path = tmp_path / "slides.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 0.5, (64, 48))
+    for color in (RED, BLUE, RED):
+        writer.write(np.full((48, 64, 3), color, np.uint8))
+    writer.release()
+    grabber = Grabber(video(str(path)), patience=0.6)
+    assert [frame.index for frame in frames(grabber)] == [0, 1, 2]
+
+
 def test_a_paused_file_stands_still(clip: Path) -> None:
     with Grabber(video(str(clip)), patience=0.2) as grabber:
         take_until(grabber, lambda: grabber.captured > 0)

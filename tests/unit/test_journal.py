@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import resource
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from edgewise.runtime.classifier import Prediction, Score
-from edgewise.runtime.items import Item, Photo
+from edgewise.runtime.items import Item, Photo, Web
 from edgewise.runtime.journal import Journal, part_of
 from edgewise.runtime.rows import Row
 from edgewise.spec import OutputError, PhotoError
@@ -35,7 +36,7 @@ def part(tmp_path: Path) -> Path:
     path = part_of(tmp_path / "out.csv")
     with opened(path) as journal:
         for row in ROWS:
-            journal.write(row)
+            journal.write(row, Photo(row.name))
     return path
 
 
@@ -62,7 +63,7 @@ def test_whatever_is_torn_off_the_rows_before_it_stay(part: Path, lost: int) -> 
     with opened(part) as journal:
         assert journal.resumed == whole
         for row in ROWS[whole:]:
-            journal.write(row)
+            journal.write(row, Photo(row.name))
     assert part.read_bytes() == content
 
 
@@ -101,6 +102,19 @@ def test_other_sources_are_not_continued(part: Path, names: list[str], now: str)
     ]
 
 
+def test_addresses_whose_names_hide_what_differs_are_told_apart(tmp_path: Path) -> None:
+    first, second = (Web(f"https://host/photo?id={number}", None) for number in (1, 2))
+    assert first.name == second.name == "https://host/photo?***"
+    path = tmp_path / "out.csv.part"
+    with opened(path) as journal:
+        journal.write(replace(ROWS[0], name=first.name), first)
+    assert b"id=1" not in path.read_bytes()
+    with opened(path) as journal:
+        assert [item.name for item in journal.skip([first, second])] == [second.name]
+        with pytest.raises(OutputError, match=r"its row 1 is about https://host/photo"):
+            list(journal.skip([second, first]))
+
+
 @pytest.mark.parametrize("change", [{"model": "def"}, {"--top-k": 3}, {"--classes": [1]}, {"new": 1}])
 def test_another_model_or_option_is_not_continued(part: Path, change: dict[str, Any]) -> None:
     before, (key, value) = part.read_bytes(), next(iter(change.items()))
@@ -134,7 +148,7 @@ def test_a_prompt_journal_gives_each_row_away_at_once(tmp_path: Path) -> None:
     path = tmp_path / "out.part"
     with opened(path, prompt=True) as journal:
         for number, row in enumerate(ROWS, 2):
-            journal.write(row)
+            journal.write(row, Photo(row.name))
             assert path.read_bytes().count(b"\n") == number
 
 
@@ -144,7 +158,7 @@ def test_a_full_disk_is_told_and_what_was_written_goes_on(tmp_path: Path) -> Non
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # as many bytes as a file may have
     try:
         with pytest.raises(OutputError) as caught, opened(path, prompt=True) as journal:
-            deque(map(journal.write, [ROWS[0]] * 100))
+            deque(map(journal.write, [ROWS[0]] * 100, [Photo("a.png")] * 100))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert str(caught.value) == (

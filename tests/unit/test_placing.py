@@ -126,6 +126,12 @@ def test_file_names_hold_nothing_that_a_file_system_minds(name: str, safe: str, 
     assert path.parent == tmp_path / "here"
 
 
+def test_a_long_last_part_after_a_dot_is_no_suffix(tmp_path: Path) -> None:
+    name = "https://host/" + ".".join(("h" * 80, "p" * 120, "s" * 43))
+    assert placed(tmp_path, file_name(name), b"x").exists()
+    assert placed(tmp_path, file_name(name, ".jpg"), b"x").suffix == ".jpg"
+
+
 def test_long_names_are_cut(tmp_path: Path) -> None:
     for name in ("n" * 255, "星" * 85, os.fsdecode(b"\xff" * 250)):
         assert placed(tmp_path, file_name(name + ".png"), b"x").exists()

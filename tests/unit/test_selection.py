@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edgewise.cli.main import make_app
-from edgewise.runtime.backends import usable_cores
+from edgewise.runtime.cpu import usable_cores
 from edgewise.runtime.selection import SELECTED, Selection, resolve, selected, write_selection
 from edgewise.spec import ModelError
 from edgewise.spec.files import sha256_file

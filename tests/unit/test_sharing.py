@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from edgewise.export.sharing import SIDE_BY_SIDE, each_in_turn, shared
-from edgewise.runtime.backends import usable_cores
+from edgewise.runtime.cpu import usable_cores
 
 
 @pytest.mark.parametrize(("threads", "expected"), [(1, (1, 1)), (2, (2, 1)), (4, (4, 1)), (6, (4, 1)), (16, (4, 4))])

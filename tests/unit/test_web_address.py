@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from edgewise.runtime.web.address import parse_address
+from edgewise.runtime.web.server import listening
 from edgewise.spec import InputError
 
 
@@ -43,5 +46,14 @@ def test_the_url_holds_the_token() -> None:
 
 
 def test_only_names_of_this_machine_are_answered_without_a_token() -> None:
-    hosts = parse_address("[::1]:80").hosts(80)
-    assert hosts == {"localhost:80", "127.0.0.1:80", "[::1]:80"}
+    assert parse_address("[::1]:8000").hosts(8000) == {"localhost:8000", "127.0.0.1:8000", "[::1]:8000"}
+    # Browsers leave out the port that is usual.
+    names = {"localhost", "127.0.0.1", "[::1]"}
+    assert parse_address("127.0.0.1:80").hosts(80) == names | {f"{name}:80" for name in names}
+
+
+def test_all_addresses_are_those_of_ipv4_too() -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with listening(parse_address("[::]:0")) as listener:
+        socket.create_connection(("127.0.0.1", listener.getsockname()[1])).close()

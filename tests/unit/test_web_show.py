@@ -190,7 +190,33 @@ def test_a_wrong_wish_is_answered_by_a_notice(playing: Playing, client: TestClie
         viewer.receive_text()
         viewer.send_json({"type": "model", "name": "other.onnx"})
         viewer.send_json({"type": "next"})
-        assert json.loads(viewer.receive_text())["notice"].startswith("there is no model 'other.onnx' here")
+        told = json.loads(viewer.receive_text())
+        assert told["notice"].startswith("there is no model 'other.onnx' here")
+        assert (told["refused"], told["model"]) == (1, "tiny.tflite")
+    playing.put("green")  # it can still be read while pictures go on
+    assert playing.message["top"][0][0] == "green"
+    assert playing.message["notice"].startswith("there is no model 'other.onnx' here")
+
+
+def test_pictures_go_on_while_a_model_is_opened(
+    playing: Playing, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, opened = threading.Event(), threading.Event()
+
+    def slow(command: dict[str, Any]) -> None:
+        opening.set()
+        assert opened.wait(30)
+
+    monkeypatch.setattr(playing.show, "change", slow)
+    playing.put("red")
+    with client.websocket_connect("/live") as viewer:
+        viewer.receive_text()
+        viewer.send_json({"type": "model", "name": "tiny.onnx"})
+        assert opening.wait(30)
+        playing.put("blue")
+        viewer.send_json({"type": "next"})
+        assert json.loads(viewer.receive_text())["top"][0][0] == "blue"
+        opened.set()
 
 
 def test_more_viewers_than_can_be_served_are_asked_to_come_later(

@@ -20,8 +20,8 @@ from edgewise.benchmarks.networks import Network, open_network
 from edgewise.benchmarks.photos import check_labels
 from edgewise.benchmarks.task import Answered, Task
 from edgewise.runtime.ahead import Ahead
-from edgewise.runtime.backends import usable_cores
 from edgewise.runtime.bulk import open_bulk
+from edgewise.runtime.cpu import usable_cores
 from edgewise.runtime.images import Picture, prepare
 from edgewise.spec import PhotoError
 from edgewise.spec.files import replacing, write_text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Mapping
 from typing import TypeAlias
@@ -10,6 +9,7 @@ from typing import TypeAlias
 from edgewise.benchmarks.figures import Accuracy
 from edgewise.benchmarks.results import Results, Row
 from edgewise.benchmarks.statistics import Interval, Share
+from edgewise.spec.csv_rows import CsvWriter
 
 Value: TypeAlias = str | int | float | None
 """Of a cell; None is an empty one: not measured."""
@@ -22,7 +22,7 @@ def to_csv(results: Results) -> str:
     """Write the rows as CSV with a head line. Shares are 0-1, points are percentage points, times milliseconds."""
     lines = [_flat(row) for row in results.rows]
     written = io.StringIO()
-    table = csv.writer(written, lineterminator="\n")
+    table = CsvWriter(written)
     if lines:
         table.writerow(lines[0])
         table.writerows([_cell(value) for value in line.values()] for line in lines)

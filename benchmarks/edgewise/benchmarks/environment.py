@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edgewise.benchmarks.contention import clock_hz
 from edgewise.benchmarks.system import text_of
-from edgewise.runtime.backends import usable_cores
+from edgewise.runtime.cpu import cpu_limit, usable_cores
 
 FLAGS = (
     "sse4_2",
@@ -105,12 +105,6 @@ def _container(root: Path) -> str:
             return name
     groups = text_of(root / "proc/1/cgroup")
     return next((name for name in ("kubepods", "docker", "containerd", "lxc") if name in groups), "")
-
-
-def cpu_limit(root: Path) -> float:
-    """Cores' worth of time that a control group allows; 0: no limit."""
-    quota, _, period = text_of(root / "sys/fs/cgroup/cpu.max").strip().partition(" ")
-    return _number(quota) / _number(period) if _number(quota) and _number(period) else 0.0
 
 
 def _steal_share(root: Path) -> float:

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgewise.benchmarks.entry import Entry
-from edgewise.benchmarks.environment import cpu_limit
 from edgewise.benchmarks.profiling import Profile, profile_entry
-from edgewise.runtime.backends import usable_cores
+from edgewise.runtime.cpu import cpu_limit, usable_cores
 from edgewise.runtime.graph import Graph
 from edgewise.runtime.inspection import read_graph
 from edgewise.runtime.modelfile import format_of, read_content

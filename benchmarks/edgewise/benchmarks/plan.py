@@ -11,7 +11,7 @@ from typing import Any
 from edgewise.benchmarks.entry import Entry, Kind
 from edgewise.benchmarks.model_info import ModelInfo, read_info
 from edgewise.benchmarks.ways import Ways, check_ways, entries_of
-from edgewise.runtime.backends import usable_cores
+from edgewise.runtime.cpu import usable_cores
 from edgewise.spec import BackendError, EdgewiseError, Format, InputError, ModelError
 
 INDEX = "index.json"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgewise.benchmarks.entry import Entry, Kind
 from edgewise.benchmarks.model_info import ModelInfo
 from edgewise.benchmarks.plain import LOOPS
-from edgewise.runtime.backends import usable_cores
+from edgewise.runtime.cpu import usable_cores
 from edgewise.runtime.engines import KINDS, is_installed, kinds_for
 from edgewise.runtime.engines.base import CPU, not_installed
 from edgewise.runtime.engines.base import Kind as Engine

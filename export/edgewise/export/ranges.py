@@ -14,7 +14,7 @@ import numpy as np
 from edgewise.export.observation import Observation
 from edgewise.export.plain import Floats
 from edgewise.export.quantization import Range, affine
-from edgewise.runtime.backends import usable_cores
+from edgewise.runtime.cpu import usable_cores
 
 PERCENTILE = 99.99
 """Of the absolute activations, those that the percentile method keeps."""

@@ -27,7 +27,8 @@ from edgewise.export.rows import Proof, Row, latency, markdown, new_row, remarke
 from edgewise.export.sharing import shared
 from edgewise.export.shelf import Shelf
 from edgewise.export.variants import Variant
-from edgewise.runtime.backends import Backend, open_backend, usable_cores
+from edgewise.runtime.backends import Backend, open_backend
+from edgewise.runtime.cpu import usable_cores
 from edgewise.runtime.inspection import gzip_size
 from edgewise.runtime.modelfile import read_model
 from edgewise.spec import EdgewiseError, Format, GateError, InputError, Manifest, OutputError

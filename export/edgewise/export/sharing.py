@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TypeVar
 
-from edgewise.runtime.backends import usable_cores
+from edgewise.runtime.cpu import usable_cores
 
 SIDE_BY_SIDE = 4
 """Photos at a time at most: each needs the memory of a network."""

@@ -191,6 +191,9 @@ def _joined(args: list[str]) -> Iterator[str]:
     words = deque(args)
     while words:
         word = words.popleft()
+        if word.startswith("--on-label="):
+            words.appendleft(word.partition("=")[2])
+            word = "--on-label"
         yield word
         if word == "--on-label":
             if len(words) < 2:

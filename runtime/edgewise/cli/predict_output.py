@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -30,7 +31,7 @@ from edgewise.runtime.sinks import Layout, open_sink
 from edgewise.runtime.sources import Found
 from edgewise.runtime.stream import Engine, Result, Wish, indices, results
 from edgewise.spec import InputError, OutputError
-from edgewise.spec.files import path_text, refuse_overwrite, replacing
+from edgewise.spec.files import path_text, refuse_overwrite, replacing, sha256
 from edgewise.spec.opening import Opening
 from edgewise.spec.progress import Silent
 
@@ -83,6 +84,12 @@ class Shelves:
     def folders(self) -> tuple[Path, ...]:
         """Where photos are put: not to be taken for sources."""
         return tuple(folder for folder in (self.sort_into, self.annotated) if folder)
+
+    def described(self) -> dict[str, str | None]:
+        """The options, as they are typed."""
+        sort_into, annotated = (path_text(folder) if folder else None for folder in (self.sort_into, self.annotated))
+        way = self.way.value if self.sort_into else None
+        return {"--sort-into": sort_into, "--sort-with": way, "--save-annotated": annotated}
 
     def placer(self, classifier: Classifier) -> Callable[[Result, bool], None]:
         """What places a photo; it is told whether the photo may have been placed already."""
@@ -151,7 +158,8 @@ class _Work:
 
     def to_stdout(self, tally: Tally) -> int:
         """Write every row to standard output as it comes; return how many photos were classified."""
-        with closing(self._rows(self._job.found.items())) as rows:
+        with closing(self._results(self._job.found.items())) as answers:
+            rows = (answer.row for answer in answers)
             try:
                 sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="")  # type: ignore[union-attr]
                 self._write(tally.counted(rows), sys.stdout)
@@ -169,9 +177,9 @@ class _Work:
                 typer.echo(f"going on after {journal.resumed} rows", err=True)
             items = journal.skip(self._job.found.items())
             try:
-                with closing(self._rows(items, journal.resumed, journal.again)) as rows:
-                    for row in rows:
-                        journal.write(row)
+                with closing(self._results(items, journal.resumed, journal.again)) as answers:
+                    for answer in answers:
+                        journal.write(answer.row, answer.item)
             except KeyboardInterrupt:
                 hint = f"rows that are kept: {journal.done}; the same command with --resume goes on"
                 raise typer.Exit(interrupted(hint)) from None
@@ -188,13 +196,16 @@ class _Work:
             "--top-k": self._wish.top_k,
             "--classes": self._wish.among and list(self._wish.among),
             "--every": self._job.found.rules.every,
+            **self._job.opening.described(),
+            "labels": sha256(json.dumps(self._classifier.labels).encode()),
+            **self._job.shelves.described(),
         }
         labels, prompt = self._classifier.labels, self._wish.keep
         return Journal(
             part_of(path), head, labels, resume=self._job.output.resume, least=self._engine.batch, prompt=prompt
         )
 
-    def _rows(self, items: Iterable[Item], done: int = 0, again: int = 0) -> Generator[Row, None, None]:
+    def _results(self, items: Iterable[Item], done: int = 0, again: int = 0) -> Generator[Result, None, None]:
         """Classify and place; the first ``again`` of the photos may have been placed before."""
         shown = _shows_progress(self._job.output.path)
         place = self._job.shelves.placer(self._classifier)
@@ -204,7 +215,7 @@ class _Work:
         ):
             for number, result in enumerate(answers):
                 place(result, number < again)
-                yield result.row
+                yield result
                 step()
 
     def _finish(self, rows: Iterable[Row], path: Path) -> None:
@@ -241,7 +252,8 @@ def _opened(job: Job) -> Iterator[tuple[Classifier, Engine]]:
         classifier = open_few(job.model, job.opening, job.reading)
         yield classifier, Engine(classifier.probabilities)
         return
-    with open_bulk(job.model, job.opening) as bulk:
+    most = None if found.waits or found.has_videos else len(found.entries)
+    with open_bulk(job.model, job.opening, most) as bulk:
         yield bulk.classifier, Engine(bulk.probabilities, bulk.streams, 1 if found.waits else bulk.batch)
 
 

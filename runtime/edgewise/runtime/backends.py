@@ -6,14 +6,13 @@ without importing this one.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewise.runtime.cpu import cpu_flags
+from edgewise.runtime.cpu import cpu_flags, usable_cores
 from edgewise.runtime.engines import is_installed, kinds_for
 from edgewise.runtime.engines.base import (
     CPU,
@@ -50,12 +49,6 @@ class Backend(Protocol):
             ``(n, classes)`` float32 probabilities.
         """
         ...
-
-
-def usable_cores() -> int:
-    """CPU cores this process may use, at least 1."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 class EngineBackend:

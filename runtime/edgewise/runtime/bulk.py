@@ -95,11 +95,12 @@ class Bulk:
             self._idle.put(backend)
 
 
-def open_bulk(path: Path | str, opening: Opening | None = None, **fields: Any) -> Bulk:
+def open_bulk(path: Path | str, opening: Opening | None = None, most: int | None = None, **fields: Any) -> Bulk:
     """Open a model file for many pictures. Arguments and errors as `Classifier.open`.
 
-    ``threads`` is shared by all copies: without the backend "auto", each copy gets one thread.
+    ``most`` is the number of pictures, where it is known: there are no more copies of the network. ``threads`` is
+    shared by all copies: without the backend "auto", each copy gets one thread.
     """
     opening = opening or Opening(**fields)
-    loaded, copies, batch = load_bulk(Path(path), opening)
+    loaded, copies, batch = load_bulk(Path(path), opening, most)
     return Bulk(Classifier(loaded.model, loaded.backend, opening.unknown_threshold), copies, batch)

@@ -150,7 +150,7 @@ def pace(source: Source, capture: cv2.VideoCapture) -> Pace:
     announced = int(frames) if 0 < frames < 1e9 else 0
     return Pace(
         endless=source.kind is Kind.CAMERA or (source.kind is Kind.STREAM and not announced),
-        fps=fps if math.isfinite(fps) and 0 < fps <= 1000 else _DEFAULT_FPS,
+        fps=fps if math.isfinite(fps) and 0.01 <= fps <= 1000 else _DEFAULT_FPS,
         announced=announced,
     )
 

@@ -61,8 +61,8 @@ def download(url: str, limits: Limits) -> bytes:
 def _fetch(place: str, origin: str, limits: Limits, deadline: float) -> tuple[bytes | None, str]:
     """Ask once; give the content, or None and where to ask next."""
     parts = _parts(place, origin)
-    address = _address(parts, private=limits.private)
-    connection, sock = _connect(parts, address, deadline)
+    addresses = _addresses(parts, private=limits.private)
+    connection, sock = _connect(parts, addresses, deadline)
     # A server may send a byte now and then for ever, so the whole answer has one alarm.
     alarm = threading.Timer(max(deadline - time.monotonic(), 0), _cut, [sock])
     alarm.daemon = True
@@ -102,14 +102,14 @@ def _parts(place: str, origin: str) -> SplitResult:
     return parts
 
 
-def _address(parts: SplitResult, *, private: bool) -> tuple[str, int]:
+def _addresses(parts: SplitResult, *, private: bool) -> list[tuple[str, int]]:
     """Look the host up once and judge every address behind its name."""
     port = parts.port or _PORTS[parts.scheme]
     found = [str(entry[4][0]) for entry in socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)]
     refused = [address for address in found if not private and not is_public(address)]
     if refused:
         raise _Refused(f"{refused[0]} is an address of this machine or network (--allow-private allows it)")
-    return found[0], port
+    return [(address, port) for address in dict.fromkeys(found)]
 
 
 def is_public(address: str) -> bool:
@@ -125,19 +125,33 @@ def is_public(address: str) -> bool:
 
 
 def _connect(
-    parts: SplitResult, address: tuple[str, int], deadline: float
+    parts: SplitResult, addresses: list[tuple[str, int]], deadline: float
 ) -> tuple[http.client.HTTPConnection, socket.socket]:
-    """Connect to the address that was judged; the name only goes into the request and the certificate's check."""
-    seconds = deadline - time.monotonic()
-    if seconds <= 0:
-        raise TimeoutError
-    sock = socket.create_connection(address, timeout=seconds)
+    """Connect to an address that was judged; the name only goes into the request and the certificate's check."""
+    sock = _first_that_answers(addresses, deadline)
     if parts.scheme == "https":
         context = ssl.create_default_context()
         sock = context.wrap_socket(sock, server_hostname=parts.hostname, do_handshake_on_connect=False)
-    connection = http.client.HTTPConnection(parts.hostname or "", address[1])
+    connection = http.client.HTTPConnection(parts.hostname or "", addresses[0][1])
     connection.sock = sock
     return connection, sock
+
+
+def _first_that_answers(addresses: list[tuple[str, int]], deadline: float) -> socket.socket:
+    """One after the other, since a host may listen at one of its addresses only; each has its share of the time."""
+    for number, address in enumerate(addresses, 1):
+        seconds = deadline - time.monotonic()
+        if seconds <= 0:
+            break
+        try:
+            sock = socket.create_connection(address, timeout=seconds / (len(addresses) + 1 - number))
+        except OSError:
+            if number == len(addresses):
+                raise
+        else:
+            sock.settimeout(max(deadline - time.monotonic(), 0.001))
+            return sock
+    raise TimeoutError
 
 
 def _target(parts: SplitResult) -> str:

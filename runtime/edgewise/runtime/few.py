@@ -22,7 +22,8 @@ from edgewise.runtime.engines.base import Engine, Kind, Network
 from edgewise.runtime.engines.kept import open_kept, processor
 from edgewise.runtime.engines.packed import PackedEngine, pack
 from edgewise.runtime.modelfile import ModelFile, own_file, read_file
-from edgewise.spec import Format
+from edgewise.spec import Format, ModelError
+from edgewise.spec.files import path_text
 from edgewise.spec.opening import Opening
 
 _MODULES = {litert.NAME: "ai_edge_litert.compiled_model", onnxruntime.NAME: "onnxruntime"}
@@ -45,7 +46,7 @@ def open_few(path: Path, opening: Opening, found: Future[Found] | None = None) -
         name = f"{kind.name}-{_imported(kind)}-{processor()}.kept"
         model, folder = found.result()
         if model is not None and folder is not None:
-            usually = partial(_load_usually, path, choice)
+            usually = partial(_load_usually, model, choice)
             engine = open_kept(folder / name, partial(_load, model, folder, choice), usually)
             check_signature(model, engine)
             return Classifier(model, EngineBackend(engine, choice), opening.unknown_threshold)
@@ -66,13 +67,16 @@ def _load(model: ModelFile, folder: Path, choice: Choice, kept: Path) -> Engine:
             pack(copy, weights, threads)
         return PackedEngine(copy, weights, threads)
     known, made = Network(str(model.path), model.format, b"", model.manifest.scheme), any(kept.iterdir())
-    return onnxruntime.OnnxRuntimeEngine(known if made else _network(model.path), choice.settings, kept)
+    return onnxruntime.OnnxRuntimeEngine(known if made else _network(model), choice.settings, kept)
 
 
-def _load_usually(path: Path, choice: Choice) -> Engine:
-    return choice.kind.open(_network(path), choice.settings)
+def _load_usually(model: ModelFile, choice: Choice) -> Engine:
+    return choice.kind.open(_network(model), choice.settings)
 
 
-def _network(path: Path) -> Network:
-    file = own_file(read_file(path))
-    return Network(str(path), file.format, file.content, file.manifest.scheme)
+def _network(model: ModelFile) -> Network:
+    """The file once more, for it was not kept in memory. Raises ModelError where it is another one by now."""
+    file = own_file(read_file(model.path))
+    if file.sha256 != model.sha256:
+        raise ModelError(f"{path_text(model.path)} was replaced while it was read", do="start again")
+    return Network(str(model.path), file.format, file.content, file.manifest.scheme)

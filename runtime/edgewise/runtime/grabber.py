@@ -136,7 +136,7 @@ class Grabber(FrameSlot):
             SourceError: it could not be opened, failed or fell silent.
         """
         with ReaderProcess(self._source, paced=not self._every_frame) as reader:
-            numbered, limit, heard = 0, _START_SECONDS, time.monotonic()
+            numbered, limit, heard, period = 0, _START_SECONDS, time.monotonic(), 0.0
             while not self._halt.is_set():
                 event = reader.receive(_TICK_SECONDS)
                 if event is None:
@@ -148,10 +148,11 @@ class Grabber(FrameSlot):
                     return
                 if event.opened:
                     self.announced, self._endless = event.opened.announced, event.opened.endless
+                    period = 0.0 if self._endless else 1 / event.opened.fps  # a slide show is slow by itself
                 elif event.picture is not None and self._hand_on(event.picture, event, event.number - numbered):
                     numbered = event.number + 1
                     reader.acknowledge()
-                limit = self._patience + (OPEN_SECONDS if event.started else 0)
+                limit = self._patience + period + (OPEN_SECONDS if event.started else 0)
                 heard = time.monotonic()
 
     def _hand_on(self, picture: BgrPicture, event: Event, missed: int) -> bool:

@@ -18,7 +18,7 @@ from edgewise.runtime.camera import mask, pace, video
 from edgewise.runtime.images import Picture, read
 from edgewise.runtime.limits import Limits
 from edgewise.spec import EdgewiseError, InputError, SourceError
-from edgewise.spec.files import path_text
+from edgewise.spec.files import path_text, sha256
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ogv", ".webm", ".wmv"})
 """Suffixes, in lower case, of files that are taken for videos."""
@@ -67,6 +67,11 @@ class Web:
         from edgewise.runtime.download import download  # brings HTTP and TLS, which files do not need
 
         return download(self.url, self.limits)
+
+
+def hidden_part(item: Item) -> str:
+    """What tells an item from others of the same name: a digest of a URL, whose name is masked; "" for all others."""
+    return sha256(item.url.encode("utf-8", "surrogatepass"))[:16] if isinstance(item, Web) else ""
 
 
 @dataclass(frozen=True, slots=True)

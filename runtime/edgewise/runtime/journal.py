@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 from edgewise.runtime.classifier import Prediction, Score
-from edgewise.runtime.items import Item
+from edgewise.runtime.items import Item, hidden_part
 from edgewise.runtime.rows import Row
 from edgewise.spec import EdgewiseError, OutputError
 from edgewise.spec.files import path_text
@@ -83,10 +83,10 @@ class Journal:
         with suppress(OSError) if error else _told(self._path, _FREE):
             self._file.close()
 
-    def write(self, row: Row) -> None:
+    def write(self, row: Row, item: Item) -> None:
         """Add a row. It reaches the system within a moment, and the disk within seconds. Raises OutputError."""
         with _told(self._path, _FREE):
-            self._file.write(_line(_packed(row)))
+            self._file.write(_line(_packed(row, item)))
             now = time.monotonic()
             if now - self._flushed >= self._flush_seconds:
                 self._file.flush()
@@ -98,12 +98,14 @@ class Journal:
 
     def rows(self) -> Iterator[Row]:
         """Read every row again, from the first one on. Raises OutputError."""
+        return (_unpacked(record, self._labels) for record in self._records())
+
+    def _records(self) -> Iterator[list[Any]]:
         with _told(self._path, _FREE):
             self._file.flush()
         with self._path.open("rb") as file:
             file.readline()
-            for line in file:
-                yield _unpacked(json.loads(line), self._labels)
+            yield from map(json.loads, file)
 
     def skip(self, items: Iterable[Item]) -> Iterator[Item]:
         """Yield the items that have no row yet.
@@ -112,12 +114,12 @@ class Journal:
             OutputError: the rows are about others than the first of ``items``.
         """
         waiting = iter(items)
-        for number, row in enumerate(islice(self.rows(), self.resumed), 1):
+        for number, (name, hidden, *_) in enumerate(islice(self._records(), self.resumed), 1):
             item = next(waiting, None)
-            if item is None or item.name != row.name:
+            if item is None or (item.name, hidden_part(item)) != (name, hidden):
                 now = path_text(item.name) if item else "nothing"
                 raise OutputError(
-                    f"{path_text(self._path)} cannot be continued: its row {number} is about {path_text(row.name)}",
+                    f"{path_text(self._path)} cannot be continued: its row {number} is about {path_text(name)}",
                     f"{now}, as the sources are now",
                     "give the same sources in the same order, or start again with --overwrite",
                 )
@@ -177,18 +179,19 @@ def _parsed(line: bytes) -> Any:
         return None
 
 
-def _packed(row: Row) -> list[Any]:
-    """Write a row without losing a bit of it."""
+def _packed(row: Row, item: Item) -> list[Any]:
+    """Write a row without losing a bit of it, and what its name does not say of the item."""
+    about = [row.name, hidden_part(item)]
     if row.prediction is None:
         error = row.error or EdgewiseError("")
-        return [row.name, [error.got, error.expected, error.do]]
+        return [*about, [error.got, error.expected, error.do]]
     top = [(score.index, score.probability) for score in row.prediction.top]
-    return [row.name, row.prediction.label, row.prediction.probability, top, row.milliseconds]
+    return [*about, row.prediction.label, row.prediction.probability, top, row.milliseconds]
 
 
 def _unpacked(record: list[Any], labels: tuple[str, ...]) -> Row:
-    if len(record) == 2:
-        return Row(record[0], None, EdgewiseError(*record[1]), None)
-    name, label, probability, top, milliseconds = record
+    if len(record) == 3:
+        return Row(record[0], None, EdgewiseError(*record[2]), None)
+    name, _, label, probability, top, milliseconds = record
     scores = tuple(Score(labels[index], index, value) for index, value in top)
     return Row(name, Prediction(label, probability, scores), None, milliseconds)

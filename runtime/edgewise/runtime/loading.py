@@ -14,15 +14,15 @@ from edgewise.runtime.backends import (
     choices_for,
     choose,
     open_engine,
-    usable_cores,
 )
+from edgewise.runtime.cpu import usable_cores
 from edgewise.runtime.engines.base import CPU, Network
 from edgewise.runtime.foreign import describe, what_is_said
 from edgewise.runtime.interface import Interface
 from edgewise.runtime.modelfile import ModelFile, own_file, read_file
 from edgewise.runtime.trial import try_out
 from edgewise.runtime.tuned import machine, tuned
-from edgewise.runtime.tuning import Plan, Tuning, tune
+from edgewise.runtime.tuning import Plan, Tuning, copies_that_fit, tune
 from edgewise.spec import BackendError, InputError, ModelError
 from edgewise.spec.files import path_text
 from edgewise.spec.opening import AUTO, Opening
@@ -63,8 +63,13 @@ def load(path: Path, opening: Opening) -> Loaded:
     return opener.load(choice.with_threads(plan.threads))
 
 
-def load_bulk(path: Path, opening: Opening) -> tuple[Loaded, tuple[Backend, ...], int]:
-    """Open a file for many pictures. Arguments and errors as `load`.
+def load_bulk(path: Path, opening: Opening, most: int | None = None) -> tuple[Loaded, tuple[Backend, ...], int]:
+    """Open a file for many pictures. Errors as `load`.
+
+    Args:
+        path: the file.
+        opening: how.
+        most: pictures that there will be, where that is known: there are no more copies.
 
     Returns:
         The file on its first copy, all copies including that one, and how many pictures each should get at once.
@@ -73,7 +78,8 @@ def load_bulk(path: Path, opening: Opening) -> tuple[Loaded, tuple[Backend, ...]
     choice, _, plan = opener.plans(bulk=True)
     opener.warn(choice)
     first = opener.load(choice.with_threads(plan.threads))
-    return first, (first.backend, *(first.another() for _ in range(plan.streams - 1))), plan.batch
+    streams = min(plan.streams, most or plan.streams, copies_that_fit(len(first.model.content)))
+    return first, (first.backend, *(first.another() for _ in range(streams - 1))), plan.batch
 
 
 class Opener:

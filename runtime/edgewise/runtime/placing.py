@@ -18,6 +18,7 @@ from edgewise.runtime.stream import Result
 from edgewise.spec import OutputError
 from edgewise.spec.files import path_text, write_bytes
 
+_LONGEST_SUFFIX = 16  # bytes
 _LONGEST_NAME = 200  # bytes; most file systems take 255, and a number and a temporary suffix have to fit too
 
 
@@ -125,6 +126,8 @@ def file_name(name: str, suffix: str = "") -> str:
     """
     last = re.sub(r"\?\*\*\*$", "", name).rstrip("/").rpartition("/")[2]
     stem, old = os.path.splitext(last) if "#frame=" not in last else (last, "")
+    if len(os.fsencode(old)) > _LONGEST_SUFFIX:  # no suffix, but some other part after a dot
+        stem, old = last, ""
     text = _safe(stem) or "photo"
     while len(os.fsencode(text)) > _LONGEST_NAME:
         text = text[:-1]

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgewise.runtime.backends import usable_cores
+from edgewise.runtime.cpu import usable_cores
 from edgewise.spec import Format, ModelError
 from edgewise.spec.files import path_text, sha256_file, write_text
 from edgewise.spec.opening import Opening

@@ -6,7 +6,6 @@ terminal would obey, are escaped in the table.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import stat
@@ -19,6 +18,7 @@ from typing import Any, Protocol, TextIO
 from edgewise.runtime.classifier import Prediction
 from edgewise.runtime.rows import Row
 from edgewise.spec import EdgewiseError
+from edgewise.spec.csv_rows import CsvWriter
 from edgewise.spec.files import path_text
 
 
@@ -128,7 +128,7 @@ class _Jsonl:
 class _Csv:
     def __init__(self, stream: Prompt, columns: int) -> None:
         self._columns = columns
-        self._writer = csv.writer(stream, lineterminator="\n")
+        self._writer = CsvWriter(stream)
         ranked = [f"{name}_{rank}" for rank in range(1, columns + 1) for name in ("label", "probability")]
         self._writer.writerow(["path", "label", "probability", "error", "milliseconds", *ranked])
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Generic, TypeAlias, TypeVar
 
 from edgewise.runtime.ahead import Ahead
-from edgewise.runtime.backends import usable_cores
+from edgewise.runtime.cpu import usable_cores
 from edgewise.runtime.folders import PHOTO_SUFFIXES
 from edgewise.runtime.items import VIDEO_SUFFIXES, Broken, Item, Photo, Video, Web
 from edgewise.runtime.limits import Limits

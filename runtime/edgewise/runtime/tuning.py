@@ -96,6 +96,11 @@ def plans(backends: Sequence[str], cores: int, batches: Sequence[int]) -> tuple[
     return single, bulk
 
 
+def copies_that_fit(size: int) -> int:
+    """How many copies of a file of so many bytes may be loaded, so that half of the free memory stays free; >= 1."""
+    return max(1, _free_memory() // 2 // (size * _TIMES_FILE_SIZE + _MEMORY_OF_AN_ENGINE))
+
+
 class Copies:
     """Copies of a file on several engines, loaded when they are first needed, as long as time and memory allow."""
 
@@ -110,7 +115,7 @@ class Copies:
         """
         self._choices = {choice.kind.name: choice for choice in choices}
         self._load, self._has_time = load, has_time
-        self._left = max(1, _free_memory() // 2 // (size * _TIMES_FILE_SIZE + _MEMORY_OF_AN_ENGINE))
+        self._left = copies_that_fit(size)
         self._loaded: dict[tuple[str, int], list[Backend]] = {}
         self.errors: dict[str, EdgewiseError] = {}  # by backend: it does not run the file
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from edgewise.spec.errors import OutputError
 
+_LONGEST_SUFFIX = 16  # bytes; what is longer is the rest of a name that has a dot
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -25,7 +27,8 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+        suffix = path.suffix if len(os.fsencode(path.suffix)) <= _LONGEST_SUFFIX else ""
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         # mkstemp makes the file private; an artefact gets the permissions any new file would.

@@ -38,6 +38,10 @@ class Opening:
         """Those of them that describe a foreign file."""
         return tuple(_typed(name) for name in self._given() if name in FOREIGN)
 
+    def described(self) -> dict[str, str | int | None]:
+        """How a foreign file was described, without the class names: options and what was given for them."""
+        return {_typed(name): getattr(self, name) for name in FOREIGN if name != "labels"}
+
     def _given(self) -> list[str]:
         return [field.name for field in fields(self) if getattr(self, field.name) != field.default]
 

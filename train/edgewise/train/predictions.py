@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Iterable, Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgewise.spec.csv_rows import CsvWriter
 from edgewise.spec.files import path_text, write_text
 from edgewise.train.pixels import Pixels
 
@@ -68,7 +68,7 @@ def write_predictions(parts: Iterable[Answers], root: Path, path: Path) -> None:
     would take for a formula has an apostrophe before it; bytes of a name that are not UTF-8 are written as ``\xNN``.
     """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = CsvWriter(text)
     writer.writerow(COLUMNS)
     for part in parts:
         writer.writerows(_rows(part, root))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewise.runtime.backends import usable_cores
+from edgewise.runtime.cpu import usable_cores
 from edgewise.spec import InputSpec, ModelError
 from edgewise.train.batches import clean_batches
 from edgewise.train.framework import use_threads

@@ -34,6 +34,7 @@ import yaml
 
 from edgewise.runtime.photo_list import folder_of
 from edgewise.spec import DataError, InputError, ModelError, OutputError
+from edgewise.spec.csv_rows import CsvWriter
 from edgewise.spec.files import sha256_file, write_bytes, write_text
 from edgewise.train.architecture import Architecture
 from edgewise.train.augmentation import Augmentation
@@ -275,7 +276,7 @@ def photo_rows(path: Path) -> list[dict[str, str]]:
 
 def _photos_csv(dataset: Dataset) -> bytes:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = CsvWriter(text)
     writer.writerow(PHOTO_COLUMNS)
     for split, examples in dataset.splits.items():
         writer.writerows(

@@ -41,7 +41,8 @@ class Address:
         if self.token is not None:
             return None
         names = {"localhost", "127.0.0.1", "[::1]", f"[{self.host}]" if ":" in self.host else self.host}
-        return frozenset(f"{name}:{port}" for name in names)
+        # A browser leaves out the port that its scheme has by itself.
+        return frozenset(f"{name}:{port}" for name in names) | (names if port in (80, 443) else set())
 
 
 def parse_address(text: str) -> Address:

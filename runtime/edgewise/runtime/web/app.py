@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +20,9 @@ from edgewise.runtime.web.metrics import CONTENT_TYPE, metrics_text
 from edgewise.spec import EdgewiseError
 
 MAX_VIEWERS, MAX_CAMERAS = 16, 4
+MAX_WAITING = 8
+"""Commands of a viewer that wait for the one before; with more, it is not listened to."""
+
 MAX_COMMAND = 2048
 """Longest message of a viewer, in characters."""
 
@@ -45,7 +48,7 @@ class Show(Protocol):
     channel: Channel
 
     def change(self, command: dict[str, Any]) -> None:
-        """Carry out what a viewer asks for; called in a worker thread. Raises EdgewiseError."""
+        """Carry out what a viewer asks for; called in a worker thread. Raises EdgewiseError once viewers know."""
 
     def visit(self) -> Visit:
         """Begin with a browser's camera."""
@@ -71,16 +74,18 @@ class _Page:
         if self.show.channel.viewers >= MAX_VIEWERS:
             await socket.close(_TRY_LATER)
             return
-        ready = asyncio.Event()
+        ready, commands = asyncio.Event(), asyncio.Queue[dict[str, Any]](MAX_WAITING)
         ready.set()
         with self.show.channel.viewer():
-            sending = asyncio.create_task(self._send(socket, ready))
+            # Opening a model takes a while, and pictures go on meanwhile.
+            tasks = [asyncio.create_task(self._send(socket, ready)), asyncio.create_task(self._carry_out(commands))]
             try:
-                await self._listen(socket, ready)
+                await self._listen(socket, ready, commands)
             except (WebSocketDisconnect, RuntimeError):
                 pass  # the viewer left
             finally:
-                sending.cancel()
+                for task in tasks:
+                    task.cancel()
 
     async def _send(self, socket: WebSocket, ready: asyncio.Event) -> None:
         seen = 0
@@ -96,13 +101,17 @@ class _Page:
             except (WebSocketDisconnect, RuntimeError):
                 return  # the viewer left
 
-    async def _listen(self, socket: WebSocket, ready: asyncio.Event) -> None:
+    async def _carry_out(self, commands: asyncio.Queue[dict[str, Any]]) -> None:
+        while True:
+            await asyncio.to_thread(_carried_out, self.show, await commands.get())
+
+    async def _listen(self, socket: WebSocket, ready: asyncio.Event, commands: asyncio.Queue[dict[str, Any]]) -> None:
         while True:
             command = _command(await socket.receive_text())
             if command.get("type") == "next":
                 ready.set()
             else:
-                await asyncio.to_thread(_quietly, self.show, command)
+                await commands.put(command)
 
     async def camera(self, socket: WebSocket) -> None:
         """Classify what a browser's camera sees; the browser sends a picture once the last one is answered."""
@@ -150,11 +159,9 @@ def _command(text: str) -> dict[str, Any]:
     return command if isinstance(command, dict) else {}
 
 
-def _quietly(show: Show, command: dict[str, Any]) -> None:
-    try:
+def _carried_out(show: Show, command: dict[str, Any]) -> None:
+    with suppress(EdgewiseError):  # the show has told its viewers
         show.change(command)
-    except EdgewiseError as error:
-        show.channel.publish({**show.channel.newest.message, "notice": str(error)}, None)
 
 
 def _answer(visit: Visit, jpeg: bytes) -> dict[str, Any]:

@@ -43,7 +43,8 @@ def listening(address: Address) -> Iterator[socket.socket]:
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
-        listener = socket.create_server((address.host, address.port), family=family)
+        both = address.host == "::" and socket.has_dualstack_ipv6()  # the address that is told is one of IPv4
+        listener = socket.create_server((address.host, address.port), family=family, dualstack_ipv6=both)
     except OSError as error:
         raise InputError(
             f"--web {address.host}:{address.port} cannot be listened at: {error.strerror or error}",

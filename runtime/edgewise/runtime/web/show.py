@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from edgewise.runtime.images import decode
 from edgewise.runtime.live import Answer, Lost, Session, Settings, State
 from edgewise.runtime.smoothing import Method, Smoother
 from edgewise.runtime.web.hub import Channel
-from edgewise.spec import InputError, PhotoError
+from edgewise.spec import EdgewiseError, InputError, PhotoError
 from edgewise.spec.opening import Opening
 
 MAX_SIDE = 960
@@ -32,6 +32,16 @@ MAX_CAMERA_PIXELS = 4_000_000
 _QUALITY = 80
 _MOST_CLASSES = 10
 _QUIET_SECONDS = 0.5  # how often viewers hear of a source that gives nothing
+
+
+REFUSAL_SECONDS = 10.0
+"""How long viewers read why a setting was refused, while pictures go on."""
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    text: str
+    at: float  # time.monotonic(), in seconds
 
 
 class SharedClassifier(Classifier):
@@ -67,7 +77,8 @@ class LiveShow:
         self.name = next(iter(self._models))
         self.classifier = self._open(self.name)
         self.session = Session(self.classifier, frames, replace(settings, top_k=_MOST_CLASSES))
-        self._reopened = 0
+        self._reopened = self._refused = 0
+        self._refusal: _Refusal | None = None
 
     def run(self, heard: Callable[[State], bool]) -> bool:
         """Classify until the source ends, or until ``heard``, which gets every state too, answers False.
@@ -99,15 +110,23 @@ class LiveShow:
     def change(self, command: dict[str, Any]) -> None:
         """Carry out ``{"type": "model", "name": ...}`` or ``{"type": "set", "smoothing": ..., "threshold": ...}``.
 
+        What cannot be carried out is told to the viewers, for some seconds.
+
         Raises:
             InputError: what it asks for is not there.
             ModelError, BackendError: the model cannot be opened; the one before stays.
         """
         with self._changing:
-            if command.get("type") == "model":
-                self._use(command.get("name"))
-            elif command.get("type") == "set":
-                self.session.change(_changed(self.session.settings, command))
+            try:
+                if command.get("type") == "model":
+                    self._use(command.get("name"))
+                elif command.get("type") == "set":
+                    self.session.change(_changed(self.session.settings, command))
+            except EdgewiseError as error:
+                self._refusal, self._refused = _Refusal(str(error), time.monotonic()), self._refused + 1
+                told = {**self.channel.newest.message, **self._now(), "notice": str(error)}
+                self.channel.publish(told, None)
+                raise
 
     def visit(self) -> BrowserCamera:
         """Begin with a browser's camera."""
@@ -125,7 +144,9 @@ class LiveShow:
     def _publish(self, state: State) -> None:
         if isinstance(state, Answer):
             jpeg = encode(state.frame.picture) if self.channel.viewers else None
-            self.channel.publish({**self._now(), **self._answer(state)}, jpeg)
+            refusal = self._refusal
+            notice = refusal.text if refusal and time.monotonic() - refusal.at < REFUSAL_SECONDS else None
+            self.channel.publish({**self._now(), **self._answer(state), "notice": notice}, jpeg)
             return
         message = {**_told(self.channel.newest.message), **self._now(), "up": 0}
         if isinstance(state, Lost):
@@ -148,6 +169,7 @@ class LiveShow:
             "smoothings": [method.value for method in Method],
             "threshold": stored if settings.threshold is None else settings.threshold,
             "reopened": self._reopened,
+            "refused": self._refused,
         }
 
     def _answer(self, answer: Answer) -> dict[str, Any]:
@@ -157,7 +179,7 @@ class LiveShow:
         shares = [box.left / width, box.top / height, (box.right - box.left) / width, (box.bottom - box.top) / height]
         return {
             **_answered(answer.prediction, answer.shown.label, answer.shown.probability),
-            "status": "live", "notice": None, "up": 1, "region": None if whole else shares,
+            "status": "live", "up": 1, "region": None if whole else shares,
             "inference_ms": answer.inference_ms, "age_ms": answer.age_ms, "fps": answer.fps,
             "captured": answer.captured, "classified": answer.classified, "dropped": answer.dropped,
         }  # fmt: skip

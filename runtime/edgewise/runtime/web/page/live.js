@@ -120,8 +120,13 @@ function notice(text) {
   $("notice").textContent = text ?? "";
 }
 
+let refused = 0;
+
 // Settings come from the server, since they are the same for everyone; what the user is changing is left alone.
 function settings(message) {
+  // What was refused is not shown as chosen any longer.
+  if (message.refused !== refused) for (const id of ["model", "smoothing"]) $(id).dataset.sent = message[id];
+  refused = message.refused;
   options($("model"), message.models, message.model);
   options($("smoothing"), message.smoothings, message.smoothing);
   if (document.activeElement !== $("threshold")) {
