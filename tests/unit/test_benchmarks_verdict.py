@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from itertools import cycle
@@ -168,11 +169,35 @@ def test_quantiles_of_students_distribution() -> None:
     assert [student(freedom) for freedom in (1, 9, 30, 1000)] == [12.7062, 2.2622, 2.0423, 2.0423]
 
 
-def test_paired_points_are_those_of_mcnemars_exact_test() -> None:
+def test_paired_points_see_a_difference_only_where_mcnemars_exact_test_does() -> None:
     found = paired_points(gained=2, lost=10, total=400)  # R: binom.test(2, 12)$conf.int is 0.0209 to 0.4841
-    assert (found.value, found.low, found.high) == pytest.approx((-2.0, -2.8747, -0.0951), abs=2e-3)
+    assert found.value == -2.0
+    assert found.high == pytest.approx(-0.0951, abs=2e-3)
+    assert paired_points(0, 5, 400).high > 0  # p = 0.0625
+    assert paired_points(0, 6, 400).high < 0  # p = 0.03125
     nothing = paired_points(0, 0, 100)
     assert (nothing.value, nothing.high) == pytest.approx((0.0, 3.62), abs=0.01)
+
+
+@pytest.mark.parametrize(("gains", "losses"), [(0.0, 0.004), (0.001, 0.006), (0.0, 0.0), (0.02, 0.03), (0.0, 0.05)])
+@pytest.mark.parametrize("total", [100, 372])
+def test_paired_points_hold_the_truth_in_95_of_100_cases(gains: float, losses: float, total: int) -> None:
+    truth, inside, seen = 100 * (gains - losses), 0.0, 0.0
+    for gained in range(total if gains else 1):
+        first = _binomial(gained, total, gains)
+        for lost in range(total - gained if losses else 1):
+            # Given those that were gained, those lost are binomial among the rest.
+            likely = first * _binomial(lost, total - gained, losses / (1 - gains))
+            if likely < 1e-7:
+                continue
+            found = paired_points(gained, lost, total)
+            inside, seen = inside + likely * (found.low <= truth <= found.high), seen + likely
+    assert seen > 0.999
+    assert inside > 0.95
+
+
+def _binomial(count: int, total: int, p: float) -> float:
+    return math.comb(total, count) * p**count * (1 - p) ** (total - count)
 
 
 def test_unpaired_points_lie_within_both_intervals() -> None:

@@ -42,7 +42,8 @@ METHOD = (
     "as in the MLPerf Inference rules. The interval of the median is a bootstrap over rounds (95%).",
     "Bulk is the most photos per second from prepared pixels, with the batch and the number of copies that were best.",
     "Top-1 is the share of photos whose most probable label is right; its interval is exact (Clopper-Pearson, 95%). "
-    "The difference to the reference is paired: the same photos, an exact interval of those that changed sides.",
+    "The difference to the reference is paired: the same photos, and an interval (95% or more) from the exact ones of "
+    "what was gained and what was lost.",
     "Memory is the largest proportional set of the process while loading and running, over that of a bare Python.",
     "Start is from a fresh Python to the first label: importing the backend, reading and verifying the file, "
     "preparing the network and the first photo.",

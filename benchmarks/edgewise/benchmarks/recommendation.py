@@ -9,7 +9,7 @@ from pathlib import Path
 from edgewise.benchmarks import text
 from edgewise.benchmarks.results import Kind, Recommendation, Results, Row
 from edgewise.benchmarks.side_by_side import is_slower
-from edgewise.benchmarks.statistics import Interval
+from edgewise.benchmarks.statistics import Interval, unpaired_points
 from edgewise.benchmarks.verdict import LEAST_ROUNDS
 from edgewise.runtime.selection import Selection, write_selection
 from edgewise.spec import InputError
@@ -114,7 +114,7 @@ def check_selectable(release: Path) -> None:
 
 def _candidates(rows: Sequence[Row]) -> Iterator[_Candidate]:
     measured = [row for row in rows if row.entry.kind is Kind.VARIANT and row.accuracy is not None]
-    best = max((100 * row.accuracy.top1.share for row in measured if row.accuracy), default=0.0)
+    best = max((row.accuracy.top1 for row in measured if row.accuracy), key=lambda top1: top1.share, default=None)
     for row in measured:
         if row.accuracy is None:
             continue
@@ -124,8 +124,8 @@ def _candidates(rows: Sequence[Row]) -> Iterator[_Candidate]:
         else:
             # Without a reference, against the most accurate variant; photo by photo they were not compared.
             top1 = row.accuracy.top1
-            drop = Interval(best - 100 * top1.share, best - 100 * top1.high, best - 100 * top1.low)
-            yield _Candidate(row, drop, "the most accurate variant")
+            gain = Interval(0.0, 0.0, 0.0) if best in (None, top1) else unpaired_points(best, top1)
+            yield _Candidate(row, Interval(-gain.value, -gain.high, -gain.low), "the most accurate variant")
 
 
 def _misses(candidate: _Candidate, limits: Limits) -> dict[str, float]:

@@ -152,21 +152,22 @@ def share(successes: int, total: int) -> Share:
 def paired_points(gained: int, lost: int, total: int) -> Interval:
     """The difference of two shares of right answers to the same questions, in percentage points, with its 95% interval.
 
-    Only questions that the two answer differently say anything: of those, the share that was gained is a binomial one,
-    with its exact interval (Clopper and Pearson, Biometrika 26, 1934), as in McNemar's exact test.
+    It is the difference of the shares that were gained and lost, whose exact intervals are put together by the
+    square-and-add method (Newcombe, Statistics in Medicine 17, 1998, 873-890). Where McNemar's exact test sees no
+    difference, nor does the interval: it reaches as far as that of the share gained among all that changed. It holds
+    the truth in 95% of all cases or more, also where hardly anything changed.
 
     Args:
         gained: questions that only the second has right.
         lost: questions that only the first has right.
         total: all questions, > 0.
     """
-    changed = gained + lost
-    if not changed:
-        # No change among so many: the rule of three, on either side.
-        edge = 100 * (1 - 0.025 ** (1 / total))
-        return Interval(0.0, -edge, edge)
-    found, scale = share(gained, changed), 100 * changed / total
-    return Interval(100 * (gained - lost) / total, (2 * found.low - 1) * scale, (2 * found.high - 1) * scale)
+    wide = unpaired_points(share(lost, total), share(gained, total))
+    if not (changed := gained + lost):
+        return wide
+    of_changed, scale = share(gained, changed), 100 * changed / total
+    low, high = ((2 * end - 1) * scale for end in (of_changed.low, of_changed.high))
+    return Interval(wide.value, min(wide.low, low), max(wide.high, high))
 
 
 def unpaired_points(before: Share, after: Share) -> Interval:

@@ -58,7 +58,7 @@ class Verdict:
     parity: Parity
     refusal: str | None  # why it may not be used; None: it may
     accuracy_interval: tuple[float, float] = (0.0, 1.0)  # of top-1: exact, 95%
-    drop_interval: tuple[float, float] = (-100.0, 100.0)  # of `drop`: exact, paired, 95%
+    drop_interval: tuple[float, float] = (-100.0, 100.0)  # of `drop`: paired, 95%
     worst: tuple[WorstPhoto, ...] = field(default=(), repr=False)  # those that differ most, the worst first
 
     @property
@@ -144,7 +144,7 @@ def compare(
 
 
 def paired_interval(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> tuple[float, float]:
-    """The exact 95% interval of how many percentage points fewer answers are right, both of the same photos.
+    """The 95% interval of how many percentage points fewer answers are right, both of the same photos.
 
     Args:
         before: (n,) whether the network is right.
