@@ -95,7 +95,10 @@ def campaign(folder: Path, machine: Machine, *, resume: bool = False, sustain: f
 
 
 def rows(done: Campaign) -> list[Row]:
-    made = [make_row(e, f, done.ceilings, done.best_hz) for e, f in zip(plan().entries, done.gathered, strict=True)]
+    made = [
+        make_row(e, f, done.ceilings, done.best_hz(e.threads))
+        for e, f in zip(plan().entries, done.gathered, strict=True)
+    ]
     assert all(isinstance(row, Row) for row in made), made
     return [row for row in made if isinstance(row, Row)]
 

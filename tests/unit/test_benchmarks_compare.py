@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from edgewise.benchmarks.compare import compare_results, pair_rows
 from edgewise.benchmarks.compare_text import to_markdown
 from edgewise.benchmarks.packing import pack
-from edgewise.benchmarks.results import Results, Row
+from edgewise.benchmarks.results import Failure, Results, Row
 from edgewise.benchmarks.statistics import share
 from edgewise.benchmarks.verdict import Verdict
 from edgewise.cli.main import make_app
@@ -151,6 +151,30 @@ def test_conditions_decide_the_exit_code(
     result = edgewise(*files(BEFORE, changed(worse)), "--fail-if", condition)
     assert result.exit_code == code
     assert told in " ".join(result.stderr.replace("│", " ").split())
+
+
+def test_what_cannot_be_measured_any_longer_fails_whatever_is_asked(files: Callable[..., tuple[Path, Path]]) -> None:
+    gone = next(row for row in BEFORE.rows if row.entry.scheme == "int8" and row.entry.kind.value == "variant")
+    left = tuple(row for row in BEFORE.rows if row is not gone)
+    failure = Failure(replace(gone.entry, name="next-int8.onnx"), "killed by SIGSEGV\x1b[2J")
+    paths = files(BEFORE, replace(BEFORE, rows=left, failures=(failure,)))
+    done = edgewise(*paths, "--fail-if", "slower:3%")
+    assert done.exit_code == 1
+    assert "slower:3% counts as met: next-int8.onnx on" in done.stderr
+    assert "\x1b" not in done.output
+    assert "Not measured any longer: next-int8.onnx on" in " ".join(done.stdout.split())
+    assert edgewise(*paths).exit_code == 0
+    # A file that was left out on purpose breaks nothing.
+    assert compare_results(BEFORE, replace(BEFORE, rows=left)).broken == ()
+
+
+@pytest.mark.parametrize(
+    "change", [{"cpu_limit": 1.0}, {"governor": "powersave"}, {"memory_limit_bytes": 1 << 30}], ids=str
+)
+def test_a_limit_or_another_governor_makes_another_machine(change: dict[str, Any]) -> None:
+    after = replace(BEFORE, machine=replace(BEFORE.machine, **change))
+    with pytest.raises(InputError, match=r"the two results are of different machines: (CPU|memory) limit none|governor"):
+        compare_results(BEFORE, after)
 
 
 def test_json_has_everything(files: Callable[..., tuple[Path, Path]]) -> None:

@@ -111,8 +111,18 @@ def test_the_clock_is_the_mean_of_the_cores(tmp_path: Path) -> None:
     (tmp_path / "proc").mkdir()
     (tmp_path / "proc/cpuinfo").write_text("cpu MHz\t\t: 2000.5\n\ncpu MHz\t\t: 3000.5\n")
     assert clock_hz(tmp_path) == 2500.5e6
+    assert clock_hz(tmp_path, frozenset({1})) == 3000.5e6
     for core, kilohertz in (("cpu0", "1000000"), ("cpu1", "3000000")):
         folder = tmp_path / "sys/devices/system/cpu" / core / "cpufreq"
         folder.mkdir(parents=True)
         (folder / "scaling_cur_freq").write_text(kilohertz + "\n")
     assert clock_hz(tmp_path) == 2e9
+
+
+def test_a_core_that_idles_says_nothing_about_the_clock_of_those_that_work(tmp_path: Path) -> None:
+    for core in range(8):
+        folder = tmp_path / f"sys/devices/system/cpu/cpu{core}/cpufreq"
+        folder.mkdir(parents=True)
+        (folder / "scaling_cur_freq").write_text("2260000" if core == 5 else "408000")
+    assert clock_hz(tmp_path, frozenset({5})) == 2.26e9
+    assert clock_hz(tmp_path, frozenset({99})) == clock_hz(tmp_path) < 1e9

@@ -46,6 +46,22 @@ def test_the_rate_is_that_of_pictures_after_the_pipe_is_full() -> None:
     assert len(ticks) >= 50
 
 
+@pytest.mark.parametrize("streams", [2, 3, 4])
+@pytest.mark.parametrize("seconds", [0.01, 0.12, 0.4, 1.5])
+@pytest.mark.parametrize("limit", [0.1, 3.0])
+def test_copies_that_finish_together_are_no_faster_than_they_are(streams: int, seconds: float, limit: float) -> None:
+    clock = Hand()
+
+    def run(batches: Iterable[Any]) -> Iterator[Any]:
+        for number, batch in enumerate(batches):
+            if number % streams == 0:
+                clock.time += int(seconds * 1e9)
+            yield batch
+
+    found = rates(Way(1, streams, run), np.zeros((2, 2, 3), np.uint8), clock, int(limit * 1e9))
+    assert found == pytest.approx((streams / seconds,) * len(found))
+
+
 def test_a_slow_network_still_gives_a_rate() -> None:
     clock = Hand()
 

@@ -76,6 +76,8 @@ def test_photos_without_splits_are_those_the_run_set_aside(tmp_path: Path) -> No
     lines = [f"elsewhere/{n}.jpg,a,{split},{sha256_file(photos[n].path)}\n" for split, n in rows]
     (tmp_path / "photos.csv").write_text("path,label,split,sha256\n" + "".join(lines))
     assert held_out(photos, tmp_path) == ((photos[1], photos[3]), "test")
+    photos[1].path.unlink()  # one that is gone is no reason to measure those that were learned from
+    assert held_out(photos, tmp_path) == ((photos[3],), "test")
 
 
 def test_photos_the_run_does_not_know_are_all_measured(tmp_path: Path) -> None:

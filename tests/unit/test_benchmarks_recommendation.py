@@ -122,6 +122,12 @@ def test_without_a_reference_the_most_accurate_variant_counts(results: Results) 
     assert recommend((), Limits()) is None
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_limit_that_is_no_number_is_refused(value: float) -> None:
+    with pytest.raises(InputError, match=r"--max-size (inf|nan)\nExpected: a number\nDo: leave --max-size out"):
+        Limits(max_size=value)
+
+
 def test_a_contended_choice_says_so(results: Results) -> None:
     rows = tuple(row for row in results.rows if row.entry.scheme in ("fp16", "int8"))
     found = recommend(rows, Limits())

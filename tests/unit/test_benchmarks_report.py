@@ -223,7 +223,9 @@ def test_the_headline_claims_no_more_than_was_measured(results: Results) -> None
     assert headline(replace(plain, rows=())) == "Nothing could be measured."
     assert comparison(replace(plain, rows=results.rows[:1])) == ""
     reference = rows["fp32", "keras", 2]
-    quick = replace(reference, latency=results.rows[0].latency)
+    first = results.rows[0]
+    fast = [replace(done, samples_ns=tuple(each // 2 for each in done.samples_ns)) for done in first.rounds]
+    quick = replace(reference, latency=first.latency, rounds=tuple(fast))
     assert comparison(replace(plain, rows=(quick, *results.rows[1:3]))) == (
         "No exported file is faster here than the Keras network it was made from."
     )

@@ -22,8 +22,8 @@ def test_each_row_gets_each_round_and_every_other_pass_goes_back() -> None:
 
 def test_disturbed_rounds_are_those_to_repeat() -> None:
     rounds = {(1, 0): busy(0.5), (0, 1): busy(0.5), (0, 0): busy(0.0)}
-    assert contended(rounds, 3e9) == [(0, 1), (1, 0)]
-    assert contended({(0, 0): busy(0.0)}, best_hz=4e9) == [(0, 0)]
+    assert contended({key: (done, 3e9) for key, done in rounds.items()}) == [(0, 1), (1, 0)]
+    assert contended({(0, 0): (busy(0.0), 4e9)}) == [(0, 0)]
 
 
 def test_what_is_kept_was_disturbed_less_however_long_it_took() -> None:

@@ -148,12 +148,12 @@ def test_the_photos_that_differ_most_are_named_the_worst_first() -> None:
 
 
 @pytest.mark.parametrize(("lost", "won", "photos"), [(5, 0, 100), (8, 3, 713), (0, 4, 200), (31, 29, 10_000)])
-def test_the_interval_of_the_drop_is_no_narrower_than_that_of_an_exact_paired_test(lost: int, won: int, photos: int) -> None:
+def test_the_interval_of_the_drop_is_no_narrower_than_that_of_an_exact_test(lost: int, won: int, photos: int) -> None:
     before, after = np.ones(photos, bool), np.ones(photos, bool)
     before[:won], after[photos - lost :] = False, False
     low, high = paired_interval(before, after)
     assert low <= 100 * (lost - won) / photos <= high
-    # The share of lost among changed answers at either end is at least as far from what was seen as 2.5% of chances allow.
+    # At either end the share of lost among changed answers is as far from what was seen as 2.5% of chances allow.
     changed = lost + won
     for edge, seen in ((low, lost - 1), (high, lost)):
         share = (edge * photos / 100 / changed + 1) / 2

@@ -110,14 +110,13 @@ class Campaign:
         """Show what is done when everything is measured."""
         self._progress(Step(self._done, self._done, title))
 
-    @property
-    def best_hz(self) -> float:
-        """The highest clock that was seen."""
-        return best_clock(list(self._loads()))
+    def best_hz(self, threads: int) -> float:
+        """The highest clock that was seen with so many threads: a single core may run faster than all of them."""
+        return best_clock(list(self._loads(threads)))
 
-    def _loads(self) -> Iterable[Load]:
-        for found in self.gathered:
-            for done in found.rounds.values():
+    def _loads(self, threads: int) -> Iterable[Load]:
+        for entry, found in zip(self._plan.entries, self.gathered, strict=True):
+            for done in found.rounds.values() if entry.threads == threads else ():
                 yield from done.loads
 
     def _able(self) -> list[int]:
@@ -260,16 +259,18 @@ class Campaign:
         """Measure disturbed rounds again, as long as the budget lasts, and keep whichever was disturbed less."""
         left = int(self._effort.repeats * self._effort.rounds * len(self._able()) + 0.999)
         for attempt in range(1, TRIES + 1):
-            best = self.best_hz
+            best = {entry.threads: self.best_hz(entry.threads) for entry in self._plan.entries}
             rounds = {
-                (number, index): done for index in self._able() for number, done in self.gathered[index].rounds.items()
+                (number, index): (done, best[self._plan.entries[index].threads])
+                for index in self._able()
+                for number, done in self.gathered[index].rounds.items()
             }
-            for number, index in contended(rounds, best)[:left]:
+            for number, index in contended(rounds)[:left]:
                 left -= 1
                 found = self.gathered[index]
                 again = self._round(index, number, attempt)
                 found.repeats += 1
-                found.rounds[number] = again if again.error else quieter(again, found.rounds[number], best)
+                found.rounds[number] = again if again.error else quieter(again, *rounds[number, index])
 
     def _sustain(self, index: int) -> None:
         task = self._task(self._plan.entries[index], Job.SUSTAIN, 60 * self._sustain_minutes)

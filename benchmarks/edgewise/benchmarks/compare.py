@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from edgewise.benchmarks.entry import Entry
 from edgewise.benchmarks.packing import unpack
 from edgewise.benchmarks.results import Results, Row
 from edgewise.benchmarks.statistics import Interval, paired_points, unpaired_points
+from edgewise.benchmarks.text import plain
 from edgewise.benchmarks.verdict import Change, compare_rounds
 from edgewise.spec import InputError
 
@@ -48,6 +50,7 @@ class Comparison:
     only_before: tuple[str, ...]  # titles of rows that only the first has
     only_after: tuple[str, ...]
     notes: tuple[str, ...] = field(default=())  # what a reader should know
+    broken: tuple[str, ...] = ()  # rows that could be measured in the first result and not in the second, and why not
 
 
 PairKey = tuple[Key, Key]
@@ -75,14 +78,14 @@ def compare_results(
     differences = machine_differences(before, after)
     if differences and not across_machines:
         raise InputError(
-            "the two results are of different machines: " + "; ".join(differences),
+            "the two results are of different machines: " + plain("; ".join(differences)),
             "two results of one machine",
             "measure both on one machine, or add --across-machines",
         )
     pairs, only_before, only_after = pair_rows(before.rows, after.rows)
     if not pairs:
         raise InputError(
-            f"the two results have no row in common: {_titles(before.rows)}; and {_titles(after.rows)}",
+            plain(f"the two results have no row in common: {_titles(before.rows)}; and {_titles(after.rows)}"),
             "the same kinds of files, backends and numbers of threads in both",
         )
     rows = [_row_change(old, new, before, after, changes or {}) for old, new in pairs]
@@ -93,7 +96,23 @@ def compare_results(
         only_before=tuple(row.title for row in only_before),
         only_after=tuple(row.title for row in only_after),
         notes=tuple(_notes(before, after, differences, in_turns=changes is not None)),
+        broken=tuple(_broken(only_before, before, after)),
     )
+
+
+def _broken(only_before: Sequence[Row], before: Results, after: Results) -> Iterator[str]:
+    """What failed in the second result and was measured, or not there, in the first."""
+    failed_before = {_like(failure.entry) for failure in before.failures}
+    lost = {_like(row.entry) for row in only_before}
+    for failure in after.failures:
+        like = _like(failure.entry)
+        if like in lost or (like not in failed_before and not failure.entry.backend):
+            yield f"{failure.entry.title}: {failure.error}"
+
+
+def _like(entry: Entry) -> tuple[Hashable, ...]:
+    """What entries of two releases, which may be named differently, have in common."""
+    return entry.format, entry.scheme, entry.backend, entry.provider, entry.threads, entry.kind
 
 
 def machine_differences(before: Results, after: Results) -> tuple[str, ...]:
@@ -105,6 +124,9 @@ def machine_differences(before: Results, after: Results) -> tuple[str, ...]:
         ("architecture", first.architecture, second.architecture),
         ("cores", str(first.cores), str(second.cores)),
         ("system", first.system, second.system),
+        ("CPU limit", _limit(first.cpu_limit, " cores"), _limit(second.cpu_limit, " cores")),
+        ("memory limit", _limit(first.memory_limit_bytes, " bytes"), _limit(second.memory_limit_bytes, " bytes")),
+        ("governor", first.governor, second.governor),
     ]
     found = [f"{name} {old or 'unknown'} and {new or 'unknown'}" for name, old, new in facts if old != new]
     if changed := sorted(set(first.flags) ^ set(second.flags)):
@@ -112,6 +134,10 @@ def machine_differences(before: Results, after: Results) -> tuple[str, ...]:
     if abs(first.memory_bytes - second.memory_bytes) > MEMORY_MAY_DIFFER * max(first.memory_bytes, second.memory_bytes):
         found.append(f"memory {first.memory_bytes / 2**30:.1f} and {second.memory_bytes / 2**30:.1f} GiB")
     return tuple(found)
+
+
+def _limit(most: float, unit: str) -> str:
+    return f"{most:g}{unit}" if most else "none"
 
 
 Pairs = list[tuple[Row, Row]]
@@ -202,6 +228,9 @@ def _notes(before: Results, after: Results, differences: Sequence[str], *, in_tu
             "Measured in two runs: what the machine did in one of them and not in the other is allowed for only "
             "roughly. Compare two releases with --data to measure both in turns."
         )
+    else:
+        yield "How latencies compare was measured in turns, and p50 of each row before that, for a short time."
+        yield from (remark for remark in after.remarks if "has no splits" in remark)
     changed = [
         f"{name} {before.versions.get(name, 'none')} and {after.versions.get(name, 'none')}"
         for name in RUN_VERSIONS

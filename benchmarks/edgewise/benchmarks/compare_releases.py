@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 
 from edgewise.benchmarks.campaign import Step
@@ -22,10 +23,11 @@ from edgewise.benchmarks.plan import Plan, make_plan
 from edgewise.benchmarks.request import Request
 from edgewise.benchmarks.results import Results
 from edgewise.benchmarks.runner import measure_plan
+from edgewise.benchmarks.statistics import Interval
 from edgewise.benchmarks.task import Job, Task
-from edgewise.benchmarks.verdict import Change
+from edgewise.benchmarks.verdict import Change, Verdict
 from edgewise.benchmarks.ways import ALL, Ways, parse_threads
-from edgewise.spec import InputError
+from edgewise.spec import EdgewiseError, InputError
 
 ROUNDS, QUICK_ROUNDS = (10, 100), (5, 10)
 """Fresh pairs of processes for each pair of rows, at least and at most: until the interval is narrow. On a shared
@@ -94,7 +96,11 @@ def _duels(
     for number, (old, new) in enumerate(pairs):
         progress(Step(number, len(pairs), f"in turns: {new.title}"))
         tasks = (_task(old.entry, photo), _task(new.entry, photo))
-        found[old.key, new.key] = duel(*tasks, rounds, SECONDS).change
+        try:
+            found[old.key, new.key] = duel(*tasks, rounds, SECONDS).change
+        except EdgewiseError as error:  # both networks are in memory there, which may be too much
+            unknown = Interval(new.latency.p50 / old.latency.p50, 0.0, inf)
+            found[old.key, new.key] = Change(unknown, Verdict.CANNOT_TELL, f"the two could not take turns: {error.got}")
     progress(Step(len(pairs), len(pairs), "done"))
     return found
 

@@ -59,6 +59,8 @@ def remarks(comparison: Comparison) -> Iterator[str]:
     for where, missing in ((comparison.before, comparison.only_before), (comparison.after, comparison.only_after)):
         if missing:
             yield f"Only in {where}: {', '.join(missing)}."
+    for broken in comparison.broken:
+        yield f"Not measured any longer: {broken}."
     yield from comparison.notes
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edgewise.benchmarks.compare import Comparison, RowChange
+from edgewise.benchmarks.text import plain
 from edgewise.benchmarks.verdict import Verdict
 from edgewise.spec import InputError
 
@@ -42,7 +43,9 @@ def parse_condition(text: str) -> Condition:
 def failures(condition: Condition, comparison: Comparison) -> tuple[str, ...]:
     """One sentence for each row that meets the condition."""
     told = ((row.title, condition.met_by(row)) for row in comparison.rows)
-    return tuple(f"{condition.text} is met: {title} {what}" for title, what in told if what)
+    met = [f"{condition.text} is met: {title} {what}" for title, what in told if what]
+    # What cannot be measured any longer is worse than whatever is asked about.
+    return tuple(map(plain, (*met, *(f"{condition.text} counts as met: {broken}" for broken in comparison.broken))))
 
 
 def _slower(row: RowChange, limit: float) -> str:

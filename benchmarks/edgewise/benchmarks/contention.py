@@ -65,7 +65,7 @@ class SystemMeter:
             steal=steal,
             waited=_number(r"^some .*total=(\d+)", self._text("proc/pressure/cpu")) / 1e6,
             stopped=_number(r"^throttled_usec (\d+)", self._text("sys/fs/cgroup/cpu.stat")) / 1e6,
-            clock_hz=clock_hz(self._root),
+            clock_hz=clock_hz(self._root, usable()),
             cores=cores,
         )
 
@@ -87,16 +87,23 @@ def usable() -> frozenset[int]:
     return frozenset(affinity(0)) if affinity else frozenset()
 
 
-def clock_hz(root: Path = Path("/")) -> float:
-    """Mean clock of the cores in Hz; 0 where the system does not tell."""
-    kilohertz = [
-        text_of(path) for path in sorted(root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"))
-    ]
-    found = [1e3 * float(text) for text in kilohertz if text.strip().isdigit()]
+def clock_hz(root: Path = Path("/"), cores: frozenset[int] = frozenset()) -> float:
+    """Mean clock in Hz; 0 where the system does not tell.
+
+    Args:
+        root: where ``sys`` and ``proc`` are.
+        cores: of these; none: of all. One that idles has a low clock, which tells nothing about the others.
+    """
+    found = {
+        int(path.parts[-3][3:]): 1e3 * float(text)
+        for path in root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq")
+        if (text := text_of(path)).strip().isdigit()
+    }
     if not found:
-        text = text_of(root / "proc/cpuinfo")
-        found = [1e6 * float(number) for number in re.findall(r"^cpu MHz\s*:\s*([\d.]+)", text, re.M)]
-    return sum(found) / len(found) if found else 0.0
+        clocks = re.findall(r"^cpu MHz\s*:\s*([\d.]+)", text_of(root / "proc/cpuinfo"), re.M)
+        found = {core: 1e6 * float(number) for core, number in enumerate(clocks)}
+    found = {core: hertz for core, hertz in found.items() if not cores or core in cores} or found
+    return sum(found.values()) / len(found) if found else 0.0
 
 
 class Watch:
@@ -147,7 +154,7 @@ def find_contention(loads: Sequence[Load], best_hz: float = 0.0) -> tuple[str, .
 
     Args:
         loads: slices of the measurement.
-        best_hz: highest clock that was seen in the whole benchmark; 0: not known.
+        best_hz: highest clock that was seen in the whole benchmark with as many threads; 0: not known.
     """
     if not loads:
         return ()

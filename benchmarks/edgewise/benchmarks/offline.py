@@ -56,7 +56,7 @@ def measure_offline(task: Task, clock: Clock, watch: Callable[[], Watch]) -> Rat
         best = ways[0]
         if len(ways) > 1:
             each = int(limit * TRIALS / len(ways))
-            best = max(ways, key=lambda way: _mean(rates(way, network.query[0], clock, each)))
+            best = max(ways, key=lambda way: _overall(rates(way, network.query[0], clock, each)))
         watching = watch()
         found = rates(best, network.query[0], clock, int(limit * (1 - TRIALS)), watching.tick)
     return Rate(batch=best.batch, streams=best.streams, images_per_second=found, loads=watching.finish())
@@ -96,17 +96,20 @@ def rates(
 
     def batches() -> Iterator[NDArray[Any]]:
         count = 0
-        while clock.now() < end or count < warm + 2:
+        while clock.now() < end or count < warm + 2 * way.streams:
             count += 1
             yield batch
 
     for _ in way.run(batches()):
         done.append(clock.now())
         between()
+    # Results come in bursts of as many as there are copies, and in the order of the batches: only from the end of one
+    # burst to the end of another as many pictures were computed as came.
     times = done[warm - 1 :]
-    step = max(1, (len(times) - 1) // PARTS)
+    step = way.streams * max(1, (len(times) - 1) // (way.streams * PARTS))
     return tuple(step * way.batch / (max(1, after - before) / 1e9) for before, after in pairwise(times[::step]))
 
 
-def _mean(values: tuple[float, ...]) -> float:
-    return sum(values) / len(values)
+def _overall(rates_of_parts: tuple[float, ...]) -> float:
+    """Pictures by time, of parts with equally many pictures."""
+    return len(rates_of_parts) / sum(1 / rate for rate in rates_of_parts)

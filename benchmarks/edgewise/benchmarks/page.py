@@ -36,7 +36,8 @@ STAGES = ("read", "decode", "resize", "inference", "rest")
 
 METHOD = (
     "Each row was measured in fresh child processes, in {rounds} rounds in changing order, so that a machine that "
-    "changes meanwhile hits all rows alike. No sample was left out.",
+    "changes meanwhile hits all rows alike. No query of a round was left out; of a round that was disturbed and "
+    "measured again, the less disturbed one counts.",
     "Latency is one query at a time with one prepared photo, from pixels to probabilities, after a warm-up until "
     "times were stable; percentiles are nearest-rank, p90 is given from 64 queries on and p99 from 662 on, "
     "as in the MLPerf Inference rules. The interval of the median is a bootstrap over rounds (95%).",

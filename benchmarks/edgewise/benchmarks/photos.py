@@ -51,10 +51,18 @@ def held_out(photos: Sequence[LabelledPhoto], run: Path) -> tuple[tuple[Labelled
     try:
         with (run / "photos.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             tested = {row.get("sha256") for row in csv.DictReader(file) if row.get("split") == "test"}
-        known = tuple(photo for photo in photos if sha256_file(photo.path) in tested)
     except (OSError, csv.Error):
         return tuple(photos), "all"
+    known = tuple(photo for photo in photos if _digest(photo.path) in tested)
     return (known, "test") if known else (tuple(photos), "all")
+
+
+def _digest(path: Path) -> str | None:
+    """None where it cannot be read: such a photo is none of the test's."""
+    try:
+        return sha256_file(path)
+    except OSError:
+        return None
 
 
 def digest(photos: Sequence[LabelledPhoto]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
 
 from edgewise.benchmarks import text
@@ -32,6 +33,12 @@ class Limits:
     max_drop: float | None = None  # percentage points of top-1 below the reference, >= 0
     max_latency: float | None = None  # ms, of the median of single queries, > 0
     max_size: float | None = None  # bytes of the file, > 0
+
+    def __post_init__(self) -> None:
+        for name, value in self.given().items():
+            if not isfinite(value):
+                option = "--" + name.replace("_", "-")
+                raise InputError(f"{option} {value:g}", "a number", f"leave {option} out, or give a large number")
 
     def given(self) -> Mapping[str, float]:
         """Those that were given, by name."""

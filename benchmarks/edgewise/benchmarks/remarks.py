@@ -58,11 +58,11 @@ def _on_quantization(rows: Sequence[Row]) -> Iterator[str]:
         if base is None or row.entry.scheme == "fp32":
             continue
         verdict = change(base, row).verdict
-        if verdict in (Verdict.SLOWER, Verdict.SAME) or (
-            verdict is Verdict.CANNOT_TELL and row.latency.p50 >= base.latency.p50
-        ):
-            medians = f"{milliseconds(row.latency.p50)} against {milliseconds(base.latency.p50)} ms"
+        medians = f"{milliseconds(row.latency.p50)} against {milliseconds(base.latency.p50)} ms"
+        if verdict in (Verdict.SLOWER, Verdict.SAME):
             yield f"{row.title} is not faster than its float twin here ({medians}): on this machine it saves size only."
+        elif verdict is Verdict.CANNOT_TELL and row.latency.p50 >= base.latency.p50:
+            yield f"{row.title} was not shown to be faster than its float twin here ({medians})."
     for row in shown:
         difference = row.accuracy.difference if row.accuracy else None
         if difference and difference.points.high < 0:

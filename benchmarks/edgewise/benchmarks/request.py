@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 
 from edgewise.benchmarks.recommendation import Limits
@@ -62,7 +63,7 @@ class Request:
             raise InputError(f"the mode '{self.mode}'", "one of quick, thorough, or none")
         usual = EFFORTS[self.mode]
         seconds = usual.seconds if self.seconds is None else self.seconds
-        if not seconds > 0 or not self.sustain_minutes >= 0:
+        if not 0 < seconds < inf or not 0 <= self.sustain_minutes < inf:
             raise InputError(
                 f"--seconds is {seconds:g} and --sustain is {self.sustain_minutes:g}", "times above 0, --sustain or 0"
             )

@@ -39,7 +39,7 @@ from edgewise.spec.files import path_text
 SCHEMA = 2
 """Version of ``results.json``. Fields may be added within a version; readers pass over what they do not know."""
 
-MAX_BYTES = 1 << 30
+MAX_BYTES = 1 << 28
 """Longest ``results.json`` that is read, in bytes."""
 
 
@@ -238,8 +238,8 @@ def _check(results: Results, name: str) -> None:
         times = row.latency
         if times.queries < 1 or not 0 < times.fastest <= times.p50:
             raise InputError(f"{place}.latency has {times.queries} queries and p50 {times.p50:g}", "numbers above 0")
-        if any(sample < 0 for done in row.rounds for sample in done.samples_ns):
-            raise InputError(f"{place}.rounds has a time below 0", "nanoseconds")
+        if any(sample < 1 for done in row.rounds for sample in done.samples_ns):
+            raise InputError(f"{place}.rounds has a time of 0 or less", "nanoseconds")
         matrix = row.accuracy.confusion if row.accuracy else ()
         if row.accuracy and (len(matrix) != size or any(len(line) != size for line in matrix)):
             raise InputError(f"{place}.accuracy.confusion is not {size} x {size}", "a line and a column for each label")

@@ -110,12 +110,16 @@ def measure_plan(
     return _results(plan, chosen, request, campaign, setting, journal.resumed)
 
 
+_MACHINE = ("cpu", "cores", "architecture", "system", "cpu_limit", "governor")
+"""What has to be the same when a benchmark is gone on with."""
+
+
 def _identity(plan: Plan, chosen: Chosen, setting: _Setting) -> dict[str, Any]:
     """What an answer depends on beside its task and its file."""
     weights = plan.run / "model.weights.h5" if plan.run else None
     machine = asdict(setting.machine)
     return {
-        "machine": {name: machine[name] for name in ("cpu", "cores", "architecture", "system", "cpu_limit")},
+        "machine": {name: machine[name] for name in _MACHINE},
         "versions": dict(setting.versions),
         "photos": chosen.data.sha256,
         "ood": chosen.ood_sha256,
@@ -128,7 +132,7 @@ def _results(
     plan: Plan, chosen: Chosen, request: Request, campaign: Campaign, setting: _Setting, resumed: int
 ) -> Results:
     made = [
-        make_row(entry, found, campaign.ceilings, campaign.best_hz)
+        make_row(entry, found, campaign.ceilings, campaign.best_hz(entry.threads))
         for entry, found in zip(plan.entries, campaign.gathered, strict=True)
     ]
     rows = tuple(sorted((row for row in made if isinstance(row, Row)), key=lambda row: row.latency.p50))

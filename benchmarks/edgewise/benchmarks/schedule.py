@@ -32,9 +32,13 @@ def best_clock(loads: Sequence[Load]) -> float:
     return max((load.clock_hz for load in loads), default=0.0)
 
 
-def contended(rounds: Mapping[tuple[int, int], Measurement], best_hz: float) -> list[tuple[int, int]]:
-    """Those of the rounds, by pass and row, that something disturbed; passes in turn."""
-    return sorted(key for key, done in rounds.items() if find_contention(done.loads, best_hz))
+def contended(rounds: Mapping[tuple[int, int], tuple[Measurement, float]]) -> list[tuple[int, int]]:
+    """Those of the rounds, by pass and row, that something disturbed; passes in turn.
+
+    Args:
+        rounds: each with the highest clock in Hz that was seen with as many threads.
+    """
+    return sorted(key for key, (done, best_hz) in rounds.items() if find_contention(done.loads, best_hz))
 
 
 def quieter(one: Measurement, other: Measurement, best_hz: float) -> Measurement:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from edgewise.benchmarks.contention import CLOCK_FALL, clock_hz
+from edgewise.benchmarks.contention import CLOCK_FALL, clock_hz, usable
 from edgewise.benchmarks.latency import Clock, timed
 from edgewise.benchmarks.machine_state import celsius, throttle_counts
 from edgewise.benchmarks.task import Series
@@ -29,7 +29,7 @@ class Feeling:
 
 def feel(root: Path = Path("/")) -> Feeling:
     """How this machine is doing now."""
-    return Feeling(celsius(root), throttle_counts(root), clock_hz(root))
+    return Feeling(celsius(root), throttle_counts(root), clock_hz(root, usable()))
 
 
 def sustain(call: Callable[[], object], clock: Clock, limit_ns: int, feel: Callable[[], Feeling] = feel) -> Series:

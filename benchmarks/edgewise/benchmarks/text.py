@@ -104,7 +104,8 @@ def comparison(results: Results) -> str:
     if shown is None or shown.accuracy is None or not others:
         return ""
     base = next((row for row in others if row.entry.is_reference), others[-1])
-    if base.entry.is_reference and base.latency.p50 < min(row.latency.p50 for row in results.rows if row is not base):
+    fastest = min((row for row in results.rows if row is not base), key=lambda row: row.latency.p50)
+    if base.entry.is_reference and change(base, fastest).verdict is Verdict.SLOWER:
         return "No exported file is faster here than the Keras network it was made from."
     assert base.accuracy is not None
     points = 100 * (shown.accuracy.top1.share - base.accuracy.top1.share)

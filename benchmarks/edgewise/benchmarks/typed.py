@@ -11,6 +11,9 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from edgewise.spec import InputError
 
+_MOST = 1 << 63
+"""Below this whole numbers stay, so that whatever is computed from them is a number, too."""
+
 _PLAIN = {str: "a text", bool: "true or false", int: "a whole number", float: "a finite number"}
 
 
@@ -94,8 +97,8 @@ def _enum(kind: type[Enum], data: Any, place: str) -> Enum:
 def _plain(kind: type, data: Any, place: str) -> Any:
     # A bool is an int in Python, and a whole number is a float in JSON.
     fits = isinstance(data, bool) == (kind is bool) and isinstance(data, (int, float) if kind is float else kind)
-    if fits and kind is float:
-        fits = _is_finite(data)
+    if fits and kind in (int, float):
+        fits = _is_finite(data) if kind is float else abs(data) < _MOST
     if not fits:
         raise _wrong(data, f"{place} is", _PLAIN[kind])
     return float(data) if kind is float else data
