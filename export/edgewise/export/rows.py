@@ -46,7 +46,7 @@ class Row:
     top1: float  # share, 0-1
     top1_interval: tuple[float, float]  # exact, 95%
     drop: float  # points of top-1 below the network
-    drop_interval: tuple[float, float]  # exact, paired, 95%
+    drop_interval: tuple[float, float]  # paired, 95%
     photos: int
     split: str
     parity: Mapping[str, Any]
