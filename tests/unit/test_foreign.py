@@ -150,6 +150,16 @@ def test_a_network_that_takes_blue_first(tmp_path: Path, labels: Path, foreign: 
     np.testing.assert_allclose(rows[0], rows[1][::-1], atol=1e-6)
 
 
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_a_normalization_is_that_of_red_green_and_blue_in_either_order(
+    tmp_path: Path, labels: Path, foreign: ModuleType, order: str
+) -> None:
+    path = foreign.listed(foreign.foreign_onnx(tmp_path / "m.onnx"))
+    words = {"labels": labels, "normalize": "124,116,103/58,57,57", "color_order": order}
+    row = Classifier.open(path, **words).probabilities(np.full((1, 8, 8, 3), (124, 116, 103), np.uint8))[0]
+    np.testing.assert_allclose(row, 1 / 3, atol=1e-6)
+
+
 def test_a_network_of_grey_pictures(tmp_path: Path, labels: Path, foreign: ModuleType) -> None:
     path = foreign.foreign_onnx(tmp_path / "m.onnx", shape=("n", 1, 8, 8), channels=1, classes=4)
     labels.write_text("none\na\nb\nc\n")

@@ -248,3 +248,15 @@ def test_random_bytes(tmp_path: Path) -> None:
     for _ in range(300):
         for name, wrap in make.items():
             looked_at(put(tmp_path, name, wrap(chance.randbytes(chance.randint(1, 300)))))
+
+
+@pytest.mark.parametrize("zero", [float("nan"), float("inf"), 3.0])
+def test_a_zero_point_that_is_no_number(tmp_path: Path, zero: float) -> None:
+    constants = [numpy_helper.from_array(np.float32(value), name) for value, name in ((0.1, "s"), (zero, "z"))]
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["a"]),
+        helper.make_node("Cast", ["a"], ["y"], to="nowhere"),
+    ]
+    ends = [helper.make_tensor_value_info(name, TensorProto.UINT8, ["n", 3, 4, 4]) for name in "xy"]
+    model = helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], constants))
+    assert '"operators"' in looked_at(put(tmp_path, "m.onnx", model.SerializeToString()))

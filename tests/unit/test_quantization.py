@@ -104,6 +104,19 @@ def test_a_dead_channel_gives_zeros() -> None:
     assert np.isfinite(quantized_bias(convolution(kernel, [1, 1]), 1.0, scales)).all()
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("weight", [0.0, 1e-9, 0.5])
+def test_the_bias_of_a_channel_without_weights_survives(weight: float, bits: int) -> None:
+    kernel = np.full((1, 1, 3, 2), 0.5)
+    kernel[..., 1] = weight
+    it, scale = convolution(kernel, [0.8, -0.8]), affine((0, 6), bits).scale
+    whole, scales = quantized_kernel(it, scale, bits)
+    bias = quantized_bias(it, scale, scales, bits)
+    assert bias * (scale * scales.astype(float)) == pytest.approx([0.8, -0.8], rel=1e-4)
+    assert np.abs(bias).max() < 2 ** (31 if bits == 8 else 47)
+    assert (whole * scales)[..., 1] == pytest.approx(weight, abs=1e-6)
+
+
 def test_a_bias_is_in_units_of_both_scales_and_fits_into_32_bits() -> None:
     it = convolution(np.ones((1, 1, 3, 3)), [0.5, -0.5, 1e30])
     bias = quantized_bias(it, 0.1, np.float32([0.01, 0.02, 0.01]))

@@ -73,6 +73,15 @@ def test_checking_changes_nothing_and_names_the_file(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+@pytest.mark.parametrize("name", ["SHA256SUMS", "release.md"])
+def test_lists_of_somebody_else_are_not_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine\n")
+    with pytest.raises(OutputError, match=f"{name} exists already"):
+        shelf_in(tmp_path).check_free(["a.tflite"], overwrite=False)
+    assert (tmp_path / name).read_text() == "mine\n"
+    shelf_in(tmp_path).check_free(["a.tflite"], overwrite=True)
+
+
 def test_files_of_another_format_are_added(tmp_path: Path) -> None:
     shelf = filled(tmp_path)
     shelf.place(row("m-fp32.onnx", b"onnx"), b"onnx")

@@ -67,6 +67,7 @@ def described(
     mean: Any = (127.5,),
     deviation: Any = (127.5,),
     labels: bytes = b"red\ngreen\nblue\n",
+    way: int = zipfile.ZIP_STORED,
 ) -> Path:
     """A float network with metadata, and the archive of labels at its end."""
     content = foreign.foreign_tflite(path).read_bytes()
@@ -78,7 +79,7 @@ def described(
     model.metadata = [entry]
     foreign.write_tflite(path, model)
     archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as file:
+    with zipfile.ZipFile(archive, "w", way) as file:
         file.writestr("labels.txt", labels)
     path.write_bytes(path.read_bytes() + archive.getvalue())
     return path
@@ -92,6 +93,26 @@ def test_labels_and_normalization_are_taken_from_the_metadata(tmp_path: Path, fo
         row = classifier.probabilities(np.full((1, 8, 8, 3), (200, 60, 20), np.uint8))[0]
         logits = np.exp(np.array([200, 60, 20]) / 127.5 - 1)
         np.testing.assert_allclose(row, logits / logits.sum(), atol=1e-5)
+
+
+@pytest.mark.parametrize("way", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA], ids=["deflated", "lzma"])
+def test_labels_that_are_compressed_and_damaged(tmp_path: Path, foreign: ModuleType, way: int) -> None:
+    path = described(tmp_path / "m.tflite", foreign, labels=b"red\ngreen\nblue\n" * 100, way=way)
+    content = path.read_bytes()
+    place = content.rindex(b"labels.txt", 0, content.rindex(b"PK\x01\x02")) + 12
+    path.write_bytes(content[:place] + b"\xff" * 8 + content[place + 8 :])
+    with pytest.raises(ModelError, match=r"the archive at its end is damaged|compressed in an unusual way"):
+        Classifier.open(foreign.listed(path))
+
+
+def test_an_archive_of_very_many_files_is_not_listed(tmp_path: Path, foreign: ModuleType) -> None:
+    path = described(tmp_path / "m.tflite", foreign)
+    with zipfile.ZipFile(path, "a") as file:
+        for number in range(200):
+            file.writestr(f"{number}.txt", b"")
+        file.comment = b"x"
+    with pytest.raises(ModelError, match=r"the archive at its end lists 201 files in \d+ bytes"):
+        Classifier.open(foreign.listed(path))
 
 
 def test_what_the_user_says_counts_more(tmp_path: Path, foreign: ModuleType) -> None:

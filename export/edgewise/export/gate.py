@@ -31,6 +31,10 @@ BATCH = 8
 """Photos that one backend runs before the next piece is shared out."""
 
 
+HAIR = 1e-9
+"""For the rounding of shares, so that a drop of exactly --max-drop passes; in points."""
+
+
 @dataclass(frozen=True)
 class HeldOut:
     """Photos nobody trained on, with the float network's answers."""
@@ -163,7 +167,6 @@ def _refusal(
         if same < MIN_AGREEMENT:
             return f"it agrees with the network on {same:.2%} of the photos; at least {MIN_AGREEMENT:.1%}"
         return None
-    # A hair's breadth for the rounding of shares, so that a drop of exactly max_drop passes.
-    if drop > max_drop + 1e-9:
+    if not drop <= max_drop + HAIR:
         return f"its top-1 is {drop:.2f} points below the network's; at most {max_drop:g} (--max-drop)"
     return None

@@ -8,8 +8,14 @@ from collections.abc import Iterator, Sequence
 from edgewise.export.targets import BACKENDS, BOARDS, Board, Target, download_bytes, pin_date
 from edgewise.export.wheel import Wheel
 from edgewise.runtime.modelfile import ModelFile
-from edgewise.spec import Format
+from edgewise.spec import Format, Scheme
 from edgewise.spec.files import path_text
+
+_NUMBERS = {
+    Scheme.INT8: ", 8-bit integers",
+    Scheme.INT8_QAT: ", 8-bit integers",
+    Scheme.W8A16: ", 8-bit weights and 16-bit activations",
+}
 
 MOST_LABELS = 200
 """Labels that are listed; `edgewise inspect` has all of them."""
@@ -75,7 +81,7 @@ def _facts(model: ModelFile, name: str) -> Iterator[tuple[str, str]]:
     spec = manifest.input
     yield "input", f"{spec.width} x {spec.height} pixels, {spec.color}; a photo of any size is brought to it"
     yield "classes", f"{len(manifest.labels)}"
-    yield "scheme", manifest.scheme.value + (", 8-bit integers" if manifest.calibration else "")
+    yield "scheme", manifest.scheme.value + _NUMBERS.get(manifest.scheme, "")
     if accuracy:
         measured = f"{accuracy.top1:.2%} on {accuracy.photos} {escaped(accuracy.split)} photos, when it was exported"
         yield "accuracy (top-1)", measured

@@ -62,17 +62,19 @@ def layer_errors(
             sums[number] += a @ a, (a - b) @ (a - b), a @ b, b @ b
     return tuple(
         LayerError(
-            step.name, step.operator.value, own_sqnr(step, seen.samples[step.name], numerics.ranges[step.name]),
+            step.name, step.operator.value,
+            _decibels(1.0, 0.0) if step.name in numerics.floats
+            else own_sqnr(step, seen.samples[step.name], numerics.ranges[step.name], numerics.bits),
             _decibels(signal, noise), float(product / max(np.sqrt(signal * power), _SILENCE)),
         )
         for step, (signal, noise, product, power) in zip(steps, sums, strict=True)
     )  # fmt: skip
 
 
-def own_sqnr(step: Step, samples: Floats, bounds: Range) -> float:
+def own_sqnr(step: Step, samples: Floats, bounds: Range, bits: int = 8) -> float:
     """Signal to the noise that one step adds by itself, in dB: its kernel's rounding and its output's."""
     values = samples.astype(np.float64)
-    noise = float(np.square(values - quantized(samples, bounds)).mean() / max(np.square(values).mean(), _SILENCE))
+    noise = float(np.square(values - quantized(samples, bounds, bits)).mean() / max(np.square(values).mean(), _SILENCE))
     if step.operator in WEIGHTED:
         whole, scales = quantized_kernel(step)
         exact = per_output(step).astype(np.float64)

@@ -107,12 +107,13 @@ class Numbers:
                 self.floats(f"{step.name}_kernel", layout(step.kernel)),
                 self.floats(f"{step.name}_bias", step.bias),
             ]
-        whole, scales = quantized_kernel(step)
+        # Products of 16-bit activations do not fit into the 32 bits that ONNX has for biases.
+        has_floats = self._numerics.ranges is None or self._numerics.bits == 16
+        scale = None if has_floats else affine(self._bounds(step.inputs[0])).scale
+        whole, scales = quantized_kernel(step, scale)
         kernel = self._restore(f"{step.name}_kernel", layout(whole), scales, axis)
-        if self._numerics.ranges is None or self._numerics.bits == 16:
-            # Products of 16-bit activations do not fit into the 32 bits that ONNX has for biases.
+        if scale is None:
             return [kernel, self.floats(f"{step.name}_bias", step.bias)]
-        scale = affine(self._bounds(step.inputs[0])).scale
         bias = quantized_bias(step, scale, scales).astype(np.int32)
         return [kernel, self._restore(f"{step.name}_bias", bias, np.float32(scale) * scales, 0)]
 

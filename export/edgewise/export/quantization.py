@@ -56,6 +56,10 @@ class Numerics:
     too, which are used where an integer step takes them."""
 
 
+BIAS_BITS = {8: 31, 16: 47}
+"""Bits of a bias, without its sign, by those of the activations; TFLite's kernels for 16 bits take as many."""
+
+
 @dataclass(frozen=True)
 class Affine:
     """The scale and the zero point of a tensor of unsigned 8-bit or signed 16-bit integers."""
@@ -73,11 +77,21 @@ def affine(bounds: Range, bits: int = 8) -> Affine:
     return Affine(scale, int(np.clip(round(-low / scale), 0, 255)))
 
 
-def quantized_kernel(step: Step) -> tuple[NDArray[np.int8], Floats]:
-    """The kernel of a weighted step as int8, in its own layout, and the scale of each output channel ``(out,)``."""
+def quantized_kernel(step: Step, input_scale: float | None = None, bits: int = 8) -> tuple[NDArray[np.int8], Floats]:
+    """The kernel of a weighted step as int8, in its own layout, and the scale of each output channel ``(out,)``.
+
+    Args:
+        step: one with a kernel.
+        input_scale: of the integers it takes. A channel whose weights are all (nearly) zero then has a scale in which
+            its bias fits, too; None: it has floats as bias.
+        bits: of these integers, 8 or 16.
+    """
     assert step.kernel is not None
     flat = per_output(step)
     scales = np.maximum(np.abs(flat).max(axis=0), TINY).astype(np.float32) / np.float32(WEIGHT_LIMIT)
+    if input_scale is not None and step.bias is not None:
+        needed = np.abs(step.bias) / (np.float64(input_scale) * 2.0 ** (BIAS_BITS[bits] - 1))
+        scales = np.maximum(scales, needed).astype(np.float32)
     whole = np.rint(flat / scales).clip(-WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int8)
     return whole.reshape(step.kernel.shape), scales
 
@@ -90,10 +104,10 @@ def per_output(step: Step) -> Floats:
     return step.kernel.reshape(-1, step.kernel.shape[-1])
 
 
-def quantized_bias(step: Step, input_scale: float, kernel_scales: Floats) -> NDArray[np.int64]:
-    """The bias in units of input scale times kernel scale; fits into 32 bits where activations have 8."""
+def quantized_bias(step: Step, input_scale: float, kernel_scales: Floats, bits: int = 8) -> NDArray[np.int64]:
+    """The bias in units of input scale times kernel scale; of so many bits as `BIAS_BITS` says of the activations'."""
     assert step.bias is not None
-    limit = 2.0**31 - 1
+    limit = 2.0 ** BIAS_BITS[bits] - 1
     return np.rint(step.bias / (np.float64(input_scale) * kernel_scales)).clip(-limit, limit).astype(np.int64)
 
 

@@ -82,10 +82,11 @@ METHODS: Mapping[str, Callable[[Observation], dict[str, Range]]] = {
 """All ways, by the name that a manifest tells."""
 
 
-def quantized(values: Floats, bounds: Range) -> Floats:
-    """Numbers as their 8-bit integers say them."""
-    form = affine(bounds)
-    whole = np.clip(np.rint(values / form.scale) + form.zero_point, 0, 255)
+def quantized(values: Floats, bounds: Range, bits: int = 8) -> Floats:
+    """Numbers as their integers of so many bits say them."""
+    form = affine(bounds, bits)
+    low, high = (0, 255) if bits == 8 else (-32768, 32767)
+    whole = np.clip(np.rint(values / form.scale) + form.zero_point, low, high)
     return np.asarray((whole - form.zero_point) * form.scale, np.float32)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from edgewise.export.compression import Compression
 from edgewise.export.conversion import convert
-from edgewise.export.gate import Verdict, answers_of, judge
+from edgewise.export.gate import HAIR, Verdict, answers_of, judge
 from edgewise.export.ladder import Attempt, attempts
 from edgewise.export.layer_errors import draw, layer_errors
 from edgewise.export.metadata import embed_onnx, embed_tflite
@@ -25,8 +25,8 @@ from edgewise.export.preparation import Preparation
 from edgewise.export.provenance import manifest_of
 from edgewise.export.rows import Proof, Row, latency, markdown, new_row, remarked
 from edgewise.export.sharing import shared
-from edgewise.export.shelf import Shelf
-from edgewise.export.variants import Variant
+from edgewise.export.shelf import TABLE, Shelf
+from edgewise.export.variants import FLOAT_SCHEMES, Variant
 from edgewise.runtime.backends import Backend, open_backend
 from edgewise.runtime.cpu import usable_cores
 from edgewise.runtime.inspection import gzip_size
@@ -43,7 +43,6 @@ EMBED: dict[Format, Callable[[bytes, Manifest], bytes]] = {Format.TFLITE: embed_
 SAME = 0.01
 """Largest difference of a probability up to which a file keeps the network's threshold for "unknown"."""
 
-TABLE = "release.md"
 
 REPORTS = (".log", ".layers.json", ".layers.png")
 """Behind a file's name: what is said about a file that failed or lost too much."""
@@ -67,6 +66,8 @@ class Request:
     def __post_init__(self) -> None:
         if not self.name or self.name != os.path.basename(self.name) or not self.name.isprintable():
             raise InputError(f"--name {self.name!r}", "the first part of a file name, without folders")
+        if not 0 <= self.max_drop <= 100:
+            raise InputError(f"--max-drop {self.max_drop:g}", "percentage points from 0 to 100")
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,17 @@ class _Exporter:
         if self.request.overwrite:
             return {}
         wanted = {self._made_from(each) for each in self.request.variants}
-        rows = [row for row in self._listed().values() if not wanted.isdisjoint((row.made_from, *row.stands_for))]
+        rows = [
+            row
+            for row in self._listed().values()
+            if not wanted.isdisjoint((row.made_from, *row.stands_for)) and self._passes(row)
+        ]
         return {row.file: row for row in rows if self.shelf.holds(row.file, row.sha256)}
+
+    def _passes(self, row: Row) -> bool:
+        """Whether a file, which passed then, would pass now."""
+        is_float = row.scheme in {scheme.value for scheme in FLOAT_SCHEMES} and not row.compression
+        return is_float or row.drop <= self.request.max_drop + HAIR
 
     def _listed(self) -> dict[str, Row]:
         """What the index says about files that are there."""
@@ -178,7 +188,6 @@ class _Exporter:
             "labels": self.run.labels,
             "scaling": self.preparation.scaling.to_data(),
             "variant": [self._name(variant), str(variant.compression)],
-            "max_drop": float(self.request.max_drop),
             "held_out": self.request.held_out,
             "edgewise": version("edgewise"),
         }

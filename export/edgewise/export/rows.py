@@ -145,9 +145,22 @@ def new_row(
 
 def remarked(rows: Sequence[Row]) -> tuple[Row, ...]:
     """The rows with a word on what each scheme buys on this machine, against float32 of the same format."""
-    plain = {row.format: row for row in rows if row.scheme == Scheme.FP32.value and not row.compression}
-    twins = {(row.format, row.scheme): row for row in rows if not row.compression}
-    return tuple(replace(row, remark=_remark(row, plain.get(row.format), twins)) for row in rows)
+    networks: dict[str, list[Row]] = {}
+    for row in rows:
+        networks.setdefault(_network(row), []).append(row)
+    return tuple(replace(row, remark=_remarked(row, networks[_network(row)])) for row in rows)
+
+
+def _network(row: Row) -> str:
+    """The first part of a file's name: files of several networks may lie in one folder."""
+    parts = (row.compression, row.scheme)
+    return row.file.removesuffix("".join(f"-{part}" for part in parts if part) + f".{row.format}")
+
+
+def _remarked(row: Row, rows: Sequence[Row]) -> str:
+    plain = {each.format: each for each in rows if each.scheme == Scheme.FP32.value and not each.compression}
+    twins = {(each.format, each.scheme): each for each in rows if not each.compression}
+    return _remark(row, plain.get(row.format), twins)
 
 
 def markdown(rows: Iterable[Row], title: str) -> str:

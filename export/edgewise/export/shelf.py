@@ -21,7 +21,7 @@ from typing import Any
 from edgewise.spec import ModelError, OutputError
 from edgewise.spec.files import refuse_overwrite, sha256_file, write_bytes, write_text
 
-INDEX, SUMS, DRAFT = "index.json", "SHA256SUMS", ".draft-"
+INDEX, SUMS, TABLE, DRAFT = "index.json", "SHA256SUMS", "release.md", ".draft-"
 COMING = "coming"
 """Key of the row in the index whose file may or may not be there yet."""
 
@@ -48,7 +48,9 @@ class Shelf:
         there = next(path for path in (self.path.absolute(), *self.path.absolute().parents) if path.exists())
         if not there.is_dir() or not os.access(there, os.W_OK):
             raise self._not_writable(f"{there} is not a folder where files may be made")
-        for name in names:
+        # Lists in a folder that is no release are somebody else's.
+        lists = () if (self.path / INDEX).exists() else (SUMS, TABLE)
+        for name in (*names, *lists):
             refuse_overwrite(self.path / name, overwrite=overwrite)
         self._index()
         if self.path.is_dir():

@@ -107,7 +107,8 @@ class Numbers:
         assert step.bias is not None
         name, stored, scales = f"{step.name}/kernel", self._stored(step), None
         if stored is Weights.INT8:
-            whole, scales = quantized_kernel(step)
+            taken = self._taken(step).scale if self.whole(step) else None
+            whole, scales = quantized_kernel(step, taken, self._numerics.bits)
             array = layout(whole)
         else:
             array = layout(step.kernel.astype(stored.value, copy=False))
@@ -187,9 +188,13 @@ class Numbers:
         return output
 
     def _whole_bias(self, step: Step, scales: NDArray[np.float32]) -> int:
-        form = self._form(self._network.by_name[step.inputs[0]])
-        bias = quantized_bias(step, form.scale, scales).astype(np.int64 if self._wide else np.int32)
-        return self.file.constant(f"{step.name}/bias", bias, np.float32(form.scale) * scales)
+        scale = self._taken(step).scale
+        bias = quantized_bias(step, scale, scales, self._numerics.bits).astype(np.int64 if self._wide else np.int32)
+        return self.file.constant(f"{step.name}/bias", bias, np.float32(scale) * scales)
+
+    def _taken(self, step: Step) -> Affine:
+        """The form of the integers that a step takes."""
+        return self._form(self._network.by_name[step.inputs[0]])
 
     def _integers(self, step: Step) -> int:
         """The output of ``step`` in integers; quantized if it is there in floats."""

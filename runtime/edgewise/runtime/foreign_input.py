@@ -53,7 +53,9 @@ def find_input(engine: Engine, name: str, normalization: Normalization | None, o
     at_height, at_width, at_channels = LAYOUTS[layout]
     height, width = (_size(info.shape[place], info, name, opening) for place in (at_height, at_width))
     table = _table(info, info.shape[at_channels] or 3, name, normalization)
-    return Taken(height, width, Feed(table, channels_first=layout == _NCHW, bgr=opening.color_order == "bgr"))
+    bgr = opening.color_order == "bgr"
+    # A normalization says what becomes of red, green and blue.
+    return Taken(height, width, Feed(table[::-1] if bgr else table, channels_first=layout == _NCHW, bgr=bgr))
 
 
 def _layout(info: TensorInfo, name: str, opening: Opening) -> str:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import io
 import os
 import stat
-import struct
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgewise.runtime.onnxfile import EXPECTED, EXPORT_AGAIN, onnx_manifest, refuse_foreign_parts
-from edgewise.runtime.tflitefile import refuse_custom_operators
+from edgewise.runtime.tflitefile import DAMAGED, check_archive, refuse_custom_operators
 from edgewise.spec import Format, Manifest, ModelError
 from edgewise.spec.digest import verify
 from edgewise.spec.files import sha256
@@ -34,13 +33,10 @@ DIGEST_KEY = "edgewise.digest"
 
 MAX_FILE_BYTES = 4 << 30
 MAX_SUMS_BYTES = 1 << 20
-MAX_DIRECTORY_BYTES = 4096  # two entries need about 120
 
 TFLITE_MARK = b"TFL3"
 _HDF5_MARK = b"\x89HDF\r\n\x1a\n"
-_ARCHIVE_END = struct.Struct("<4s4H2LH")
-_ARCHIVE_END_MARK = b"PK\x05\x06"
-_ZIP64_LOCATOR_BYTES, _ZIP64_LOCATOR_MARK = 20, b"PK\x06\x07"
+_ARCHIVE_END_BYTES, _ARCHIVE_END_MARK = 22, b"PK\x05\x06"
 _KERAS_SUFFIXES = frozenset({".h5", ".hdf5", ".keras"})
 
 
@@ -212,9 +208,8 @@ def tflite_manifest(content: bytes, name: str) -> Manifest | None:
     Raises:
         ModelError: the archive is not one that Edgewise writes (other names, compressed, too large), or a bad manifest.
     """
-    if content[-_ARCHIVE_END.size :][:4] != _ARCHIVE_END_MARK or len(content) < _ARCHIVE_END.size:
+    if content[-_ARCHIVE_END_BYTES:][:4] != _ARCHIVE_END_MARK or not check_archive(content, name):
         return None
-    _check_directory(content, name)
     try:
         # BytesIO shares the bytes it is given, so this copies nothing.
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -222,20 +217,8 @@ def tflite_manifest(content: bytes, name: str) -> Manifest | None:
             if MANIFEST_FILE not in {entry.filename for entry in entries}:
                 return None
             return Manifest.from_json(_manifest_entry(archive, entries, name), name)
-    except (zipfile.BadZipFile, struct.error, RuntimeError, ValueError, OSError, EOFError, OverflowError) as error:
+    except DAMAGED as error:
         raise ModelError(f"{name}: the archive at its end is damaged ({error})", do=EXPORT_AGAIN) from error
-
-
-def _check_directory(content: bytes, name: str) -> None:
-    """Bound what zipfile reads, before it reads: it trusts the counts that the archive states."""
-    _, disk, start, here, total, size, _, _ = _ARCHIVE_END.unpack(content[-_ARCHIVE_END.size :])
-    locator = content[-_ARCHIVE_END.size - _ZIP64_LOCATOR_BYTES :][:4]
-    if (disk, start) != (0, 0) or here != total or size > MAX_DIRECTORY_BYTES or locator == _ZIP64_LOCATOR_MARK:
-        raise ModelError(
-            f"{name}: the archive at its end lists {total} files in {size} bytes",
-            f"at most {MAX_DIRECTORY_BYTES} bytes, in one part",
-            EXPORT_AGAIN,
-        )
 
 
 def _manifest_entry(archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], name: str) -> bytes:

@@ -173,8 +173,15 @@ class _Reader:
             scale, zero_point = (tensors.get(key) for key in (*node.inputs[1:3], "", "")[:2])
             if keys and keys[0] in ends and scale and scale.values:
                 first = scale.values[0]
-                zero = int(zero_point.values[0]) if zero_point and zero_point.values else 0
-                yield keys[0], Quantization(first if isfinite(first) else None, zero, elements(scale.shape) or 1)
+                zero = zero_point.values[0] if zero_point and zero_point.values else 0
+                yield (
+                    keys[0],
+                    Quantization(
+                        first if isfinite(first) else None,
+                        int(zero) if isfinite(zero) else 0,
+                        elements(scale.shape) or 1,
+                    ),
+                )
 
     def _parameters(self) -> tuple[str, ...]:
         """The constants that are weights: not axes and shapes, and not scales and zero points."""

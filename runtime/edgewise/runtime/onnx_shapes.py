@@ -41,7 +41,7 @@ def inferred(nodes: Iterable[Node], tensors: Tensors) -> dict[str, Tensor]:
 
 def _dtype(node: Node, tensors: Tensors) -> str:
     if node.operator == "Cast":
-        return dtype_name(int(node.attributes.get("to", 0)))  # type: ignore[arg-type]
+        return dtype_name(_number(node, "to", 0))
     if node.operator in ("Shape", "Size", "ArgMax", "ArgMin", "NonZero"):
         return "int64"
     if node.operator in ("ConvInteger", "MatMulInteger"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import struct
 import zipfile
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,8 +19,17 @@ from edgewise.runtime.protobuf import Budget, WireError
 from edgewise.spec import ModelError
 
 MAX_LABEL_BYTES = 8 << 20
-MAX_ENTRIES = 64  # files in the archive behind a model
+MAX_DIRECTORY_BYTES = 4096  # of the archive behind a model: two entries need about 120
 
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, struct.error, RuntimeError, ValueError, OSError, EOFError, OverflowError,
+)  # fmt: skip
+"""What zipfile raises about archives that are none."""
+
+_ARCHIVE_END = struct.Struct("<4s4H2LH")
+_ARCHIVE_END_MARK = b"PK\x05\x06"
+_LONGEST_COMMENT = (1 << 16) - 1
+_ZIP64_LOCATOR_BYTES, _ZIP64_LOCATOR_MARK = 20, b"PK\x06\x07"
 _METADATA = "TFLITE_METADATA"
 _CODES, _BUFFERS, _ENTRIES, _OUTSIDE_GROUPS, _OUTSIDE = 1, 4, 6, 8, 9  # of the model
 _CUSTOM = 32
@@ -120,15 +130,38 @@ def _labels_file(subgraph: Table) -> str:
 
 def _archived_lines(content: bytes, entry: str, name: str) -> tuple[str, ...]:
     """The lines of a file in the archive at the end of the model, () where there is none of that name."""
+    if not check_archive(content, name):
+        return ()
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            infos = archive.infolist()
-            info = next((each for each in infos[:MAX_ENTRIES] if each.filename == entry), None)
+            info = next((each for each in archive.infolist() if each.filename == entry), None)
             if info is None:
                 return ()
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ModelError(f"{name}: its labels are compressed in an unusual way", "deflated, or stored")
             if info.file_size > MAX_LABEL_BYTES:
                 raise ModelError(f"{name}: its labels are {info.file_size} bytes", f"at most {MAX_LABEL_BYTES} bytes")
             with archive.open(info) as file:
                 return tuple(file.read(MAX_LABEL_BYTES).decode("utf-8", "replace").splitlines())
-    except (zipfile.BadZipFile, struct.error, RuntimeError, ValueError, OSError, EOFError, OverflowError) as error:
+    except DAMAGED as error:
         raise ModelError(f"{name}: the archive at its end is damaged ({error})", do=EXPORT_AGAIN) from error
+
+
+def check_archive(content: bytes, name: str) -> bool:
+    """Whether there is an archive at the end of a file, as zipfile looks for it.
+
+    Raises:
+        ModelError: its directory is longer than any that belongs to a model. zipfile trusts the counts that it states.
+    """
+    at = content.rfind(_ARCHIVE_END_MARK, max(0, len(content) - _ARCHIVE_END.size - _LONGEST_COMMENT))
+    if at < 0 or at + _ARCHIVE_END.size > len(content):
+        return False
+    _, disk, start, here, total, size, _, _ = _ARCHIVE_END.unpack_from(content, at)
+    locator = content[max(0, at - _ZIP64_LOCATOR_BYTES) :][:4]
+    if (disk, start) != (0, 0) or here != total or size > MAX_DIRECTORY_BYTES or locator == _ZIP64_LOCATOR_MARK:
+        raise ModelError(
+            f"{name}: the archive at its end lists {total} files in {size} bytes",
+            f"at most {MAX_DIRECTORY_BYTES} bytes, in one part",
+            EXPORT_AGAIN,
+        )
+    return True
