@@ -97,6 +97,29 @@ def test_a_split_that_is_not_there(small_run: Path, signs_folder: Path, colors: 
     assert error.got == f"--split test: {colors} has no split folders"
 
 
+def test_photos_that_were_only_to_learn_from_are_all_measured(colors: Path, tmp_path: Path) -> None:
+    colors.rename(tmp_path / "train")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "train").rename(tmp_path / "data" / "train")
+    result = evaluate(DATA / "tiny.onnx", tmp_path / "data")
+    assert result.exit_code == 0, result.output
+    assert "(8 all photos)" in result.stdout
+    assert "all photos are measured: if the network was trained on some of them" in result.stderr
+    error = evaluate(DATA / "tiny.onnx", tmp_path / "data", "--split", "validation").exception
+    assert isinstance(error, DataError)
+    assert error.got == f"--split validation: {tmp_path / 'data'} has these splits: train"
+
+
+def test_folders_without_a_photo_that_can_be_read(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for label in ("red", "blue"):
+            (tmp_path / split / label).mkdir(parents=True)
+            (tmp_path / split / label / "a.jpg").touch()
+    error = evaluate(DATA / "tiny.onnx", tmp_path).exception
+    assert isinstance(error, DataError)
+    assert error.got == f"no photo in {tmp_path} can be used: 4 were left out"
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_class_the_model_does_not_know_is_named(name: str, colors: Path) -> None:
     draw(colors / "mauve" / "0.png", "red", 50)

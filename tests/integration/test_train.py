@@ -222,6 +222,18 @@ def test_resume_with_other_photos_is_refused(whole: Path, signs_folder: Path, tm
     assert sorted((path, path.stat().st_mtime_ns) for path in whole.rglob("*")) == before
 
 
+def test_resume_without_checkpoints_writes_over_nothing(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    for file in (out / "checkpoints").glob("*/state.json"):
+        file.write_text("{")
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    with pytest.raises(ModelError) as error:
+        go_on(out)
+    assert error.value.got == f"the checkpoints of the run in {out} are gone or damaged"
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
 def test_resume_of_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as error:
         go_on(tmp_path)
@@ -366,6 +378,7 @@ def test_left_out_photos_are_named_and_the_rest_counted(signs_folder: Path, tmp_
         (["--blocks", "0,1,1"], "three numbers from 1,1,1 (smallest) to 10,20,10"),
         (["--blocks", "many"], "three numbers from 1,1,1 (smallest) to 10,20,10"),
         (["--learning-rate", "-1"], "--learning-rate -1.0"),
+        (["--cache-limit", "nan"], "--cache-limit nan\nExpected: a number"),
     ],
 )
 def test_options_out_of_range(signs_folder: Path, tmp_path: Path, words: list[str], message: str) -> None:

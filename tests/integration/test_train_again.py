@@ -142,6 +142,9 @@ def test_photos_from_a_csv_file_train_and_resume_once_there_is_room(
     assert [path.name for path in out.iterdir() if path.name.startswith(".")] == []
     told = edgewise("--out", str(out), "--resume")
     assert "photos.csv: 10 classes, 60 train, 20 validation, 20 test" in told
+    (tmp_path / "lists").mkdir()  # a list may be a link; its paths start from where the link is
+    (tmp_path / "photos.csv").rename(tmp_path / "lists" / "photos.csv")
+    (tmp_path / "photos.csv").symlink_to(tmp_path / "lists" / "photos.csv")
     assert Run.open(out).labels == tuple(labels)
     assert len(Run.open(out).photos("test")) == 20
     (out / "history.csv").write_text("")  # killed after the last checkpoint, before anything else was written

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgewise.spec import InputError
 from edgewise.spec.progress import Silent, Step
 from edgewise.train.augmentation import Augmentation
 from edgewise.train.batches import clean_batches
@@ -21,7 +22,7 @@ from edgewise.train.fitting import Fitting
 from edgewise.train.framework import keras, seed_everything, tf
 from edgewise.train.head import fit_head
 from edgewise.train.inference import predict
-from edgewise.train.normalization import normalization_layers
+from edgewise.train.normalization import StatisticsEstimator, normalization_layers
 from edgewise.train.pixels import Pixels
 from edgewise.train.range_test import RangeTest, find_rate
 from edgewise.train.recipe import Recipe
@@ -299,3 +300,29 @@ def test_a_head_does_not_depend_on_what_was_drawn_before_it() -> None:
         fit_head(model, TRAIN, VALIDATION, GIVEN, Silent())
         found.append(model.get_layer("predictions").get_weights()[0])
     np.testing.assert_array_equal(*found)
+
+
+def test_statistics_do_not_depend_on_what_is_dropped_at_random() -> None:
+    seed_everything(0)
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Dropout(0.5, name="block_drop")(keras.layers.Conv2D(4, 3)(inputs))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.BatchNormalization(name="bn")(x))
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(x))
+    estimator, found = StatisticsEstimator(model), []
+    for _ in range(2):
+        estimator.estimate(TRAIN.images, 0)
+        found.append(model.get_layer("bn").moving_variance.numpy())
+    np.testing.assert_array_equal(*found)
+    assert model.get_layer("block_drop").rate == 0.5
+    model.get_layer("block_drop").rate = 0.0
+    StatisticsEstimator(model).estimate(TRAIN.images, 0)
+    np.testing.assert_allclose(model.get_layer("bn").moving_variance.numpy(), found[0], rtol=1e-6)
+
+
+def test_weights_that_are_no_numbers_end_the_training_with_advice() -> None:
+    model = tiny()
+    kernel = model.get_layer("predictions").kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    with pytest.raises(InputError, match=r"after epoch 1 the network's answers are no numbers any more") as caught:
+        fit(model, GIVEN)
+    assert caught.value.do == "train again with a lower --learning-rate, or with --clip-norm 1"

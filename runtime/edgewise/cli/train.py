@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,9 +113,12 @@ def _run(trainer: Any, values: dict[str, Any]) -> None:
 
 def _settings(trainer: Any, values: dict[str, Any]) -> Settings:
     caches = load("edgewise.train.cache", "train")
+    for name in ("cache_limit", "checkpoint_minutes"):
+        if isnan(values[name]):
+            raise InputError(f"--{name.replace('_', '-')} nan", "a number")
     settings: Settings = trainer.Settings(
         threads=values["threads"],
-        cache=caches.PhotoCache(limit=int(values["cache_limit"] * 1e9)),
+        cache=caches.PhotoCache(limit=int(min(values["cache_limit"] * 1e9, sys.maxsize))),
         distribute=values["distribute"],
         save_every=values["checkpoint_minutes"] * 60,
         explain=values["explain"],

@@ -17,9 +17,10 @@ from edgewise.spec import DataError, InputError
 from edgewise.spec.files import refuse_overwrite, write_text
 from edgewise.spec.opening import Opening
 from edgewise.spec.progress import Reporter
+from edgewise.train.cache import PhotoCache
 from edgewise.train.dataset import Dataset, Example, Selection, Skipped, load_dataset, report_skipped
 from edgewise.train.evaluation import Metrics, evaluate
-from edgewise.train.pixels import load_pixels
+from edgewise.train.pixels import IN_MEMORY, load_pixels
 from edgewise.train.plots import save_confusion_matrix
 from edgewise.train.reference import KerasReference
 from edgewise.train.run import Run
@@ -87,9 +88,11 @@ def assess(
     name, examples = _choose(dataset, split, subject)
     if name == "all":
         reporter.say("all photos are measured: if the network was trained on some of them, the figures are too good")
+    many = len(examples) * subject.size**2 * 3 > IN_MEMORY
     pixels = load_pixels(
-        _aligned(examples, dataset, subject.labels), subject.size, name=f"{name} photos", reporter=reporter
-    )
+        _aligned(examples, dataset, subject.labels), subject.size, name=f"{name} photos", reporter=reporter,
+        cache=PhotoCache() if many else None,
+    )  # fmt: skip
     report_skipped((*_concerning(dataset, examples), *pixels.skipped), reporter)
     results = []
     with reporter.task(f"classifying {name} photos", len(pixels.labels)) as step:
@@ -127,12 +130,19 @@ def _split_of(made: Any) -> Selection:
 
 
 def _choose(dataset: Dataset, split: str | None, subject: _Subject) -> tuple[str, Sequence[Example]]:
-    strange = dataset.split_by_us and dataset.sha256 != subject.data_sha256
-    if strange and split is None:
+    if not dataset.splits:
+        raise DataError(
+            f"no photo in {dataset.root} can be used: {len(dataset.skipped)} were left out", "photos",
+            f"look at them with `edgewise data check {dataset.root}`",
+        )  # fmt: skip
+    # What this program set aside from somebody's training photos says nothing about a model that is not of this data.
+    known = dataset.sha256 == subject.data_sha256
+    given = [name for name in dataset.splits if known or name not in dataset.set_aside]
+    if split is None and (not given or given == ["train"]):
         return "all", [example for examples in dataset.splits.values() for example in examples]
-    name = split or next(name for name in ("test", "validation", "train") if name in dataset.splits)
-    if strange or name not in dataset.splits:
-        there = "no split folders" if strange else "these splits: " + ", ".join(dataset.splits)
+    name = split or next(name for name in ("test", "validation") if name in given)
+    if name not in given:
+        there = "these splits: " + ", ".join(given) if given else "no split folders"
         raise DataError(f"--split {name}: {dataset.root} has {there}", do="choose another --split or leave it out")
     return name, dataset.splits[name]
 

@@ -124,6 +124,13 @@ def drop_old(folder: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def drop_newer(path: Path) -> None:
+    """Delete what comes after a checkpoint, which is damaged, since that one is the newest that can be read."""
+    for candidate in _folders(path.parent):
+        if candidate.name > path.name:
+            shutil.rmtree(candidate, ignore_errors=True)
+
+
 def _name(state: State) -> str:
     """The folder of a checkpoint; later ones come later in the alphabet."""
     name = f"epoch-{state.epoch:05d}"

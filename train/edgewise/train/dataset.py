@@ -104,6 +104,7 @@ class Dataset:
     sha256: str  # over labels, splits and contents; independent of paths, of the classes' order and of a fraction
     split_by_us: bool  # the data had no splits
     source: Path  # the folder or the CSV file that was read
+    set_aside: frozenset[str] = frozenset()  # splits that the data had not, and that were made here
 
     def summary(self) -> str:
         """One line: classes and photos per split."""
@@ -141,6 +142,7 @@ def load_dataset(
     examples, skipped = _digest(folder, reporter or Silent())
     if folder.ignored:
         skipped.append(Skipped(root, f"{folder.ignored} files are not photos by their suffix"))
+    given = {name for name, part in examples.items() if part}
     splits = split_examples(examples, seed, selection.val_split, selection.test_split, skipped)
     if training:
         require_every_class(root, folder.labels, splits["train"])
@@ -152,7 +154,8 @@ def load_dataset(
         ordered["train"] = take_fraction(ordered["train"], selection.fraction, seed + 2)
     if labels != folder.labels:
         ordered = {name: _indexed(part, labels) for name, part in ordered.items()}
-    return Dataset(folder.root, labels, ordered, tuple(skipped), digest, "all" in folder.splits, root)
+    made = frozenset(ordered) if "all" in folder.splits else frozenset({"validation"} & (ordered.keys() - given))
+    return Dataset(folder.root, labels, ordered, tuple(skipped), digest, "all" in folder.splits, root, made)
 
 
 def order_classes(found: Sequence[str], names: Sequence[str] | None) -> tuple[str, ...]:

@@ -44,6 +44,9 @@ NO_TEST = (
     "no test photo can be read: the validation photos are reported, which the training has chosen its best epoch by"
 )
 
+INDENTED = 200
+"""Most classes with which the file of figures is laid out for people."""
+
 
 def held_out_photos(
     dataset: Dataset, validation: Pixels, size: int, reporter: Reporter, cache: PhotoCache | None = None
@@ -115,7 +118,9 @@ def finish_run(
     _draw(outcome)
     write_report(outcome)
     # The figures come last: a run that has them is finished.
-    write_text(run.path / METRICS, json.dumps(data, indent=2, ensure_ascii=False))
+    # A line for each cell of the confusion matrix would make a very long file of very many classes.
+    indent = 2 if len(run.labels) <= INDENTED else None
+    write_text(run.path / METRICS, json.dumps(data, indent=indent, ensure_ascii=False))
     reporter.say(f"the report is {run.path / REPORT}")
     return metrics
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from edgewise.spec import InputError
 from edgewise.spec.progress import Reporter
 from edgewise.train.batches import training_batches
 from edgewise.train.checkpoint import Epoch, Partial, State
@@ -129,6 +131,12 @@ class Fitting:
         if self._statistics:
             self._statistics.estimate(self.train.images, self.recipe.seed + number)
         val_loss, val_accuracy = self._validate()
+        if not math.isfinite(val_loss):
+            raise InputError(
+                f"after epoch {number} the network's answers are no numbers any more: its weights have grown too large",
+                "a loss that falls",
+                "train again with a lower --learning-rate, or with --clip-norm 1",
+            )
         return Epoch(
             epoch=number,
             loss=partial.loss / partial.step,

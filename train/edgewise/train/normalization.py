@@ -13,6 +13,8 @@ other less the deeper the network is, and one batch in which activations explode
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,20 @@ def normalization_layers(model: Any) -> list[Any]:
     return [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
+@contextmanager
+def _without_dropout(model: Any) -> Iterator[None]:
+    """Let a graph be traced in which nothing is dropped."""
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    rates = [layer.rate for layer in layers]
+    try:
+        for layer in layers:
+            layer.rate = 0
+        yield
+    finally:
+        for layer, rate in zip(layers, rates, strict=True):
+            layer.rate = rate
+
+
 class StatisticsEstimator:
     """Re-estimates the statistics of one model; traces its graph once, so keep it for the next epoch."""
 
@@ -40,7 +56,13 @@ class StatisticsEstimator:
             for layer in normalization_layers(model)
             for variable in (layer.moving_mean, layer.moving_variance)
         ]
-        self._forward = tf.function(lambda batch: model(batch, training=True), reduce_retracing=True)
+
+        def forward(batch: Any) -> None:
+            # As in inference but for the statistics: what is dropped at random would also differ after a --resume.
+            with _without_dropout(model):
+                model(batch, training=True)
+
+        self._forward = tf.function(forward, reduce_retracing=True)
 
     def estimate(self, images: Images, seed: int) -> None:
         """Replace all moving statistics by those of one large batch.

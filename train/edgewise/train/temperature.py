@@ -27,7 +27,7 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 MIN_PHOTOS = 10
 """Fewer validation photos say nothing about probabilities."""
 
-MAX_FIGURES_BYTES = 64 << 20
+MAX_FIGURES_BYTES = 1 << 28
 """Largest file of figures that is read, in bytes."""
 
 Probabilities = NDArray[np.float32]  # (n, classes), rows sum to 1

@@ -13,7 +13,7 @@ from edgewise.train.architecture import Architecture, choose
 from edgewise.train.audit import quick_findings
 from edgewise.train.backbones import DEFAULT_BACKBONE
 from edgewise.train.changes import changes
-from edgewise.train.checkpoint import newest_state
+from edgewise.train.checkpoint import drop_newer, newest_state
 from edgewise.train.complexity import complexity
 from edgewise.train.dataset import Dataset, Selection, load_dataset, report_skipped, require_every_class
 from edgewise.train.devices import Devices, choose_devices
@@ -21,7 +21,7 @@ from edgewise.train.framework import prepare_process, use_threads
 from edgewise.train.network import build
 from edgewise.train.pixels import Pixels, load_pixels
 from edgewise.train.recipe import Recipe
-from edgewise.train.run import CONFIG, Config, Run, read_config
+from edgewise.train.run import CHECKPOINTS, CONFIG, METRICS, WEIGHTS, Config, Run, read_config
 from edgewise.train.stages import check_point
 from edgewise.train.training import Interrupted, Settings, Training
 from edgewise.train.weights import load_initial
@@ -80,7 +80,7 @@ def train(
     if devices.leads:
         _refuse_overwrite(out, overwrite=overwrite)
     prepare_process(recipe.seed, deterministic=recipe.deterministic)
-    dataset = load_dataset(data.resolve(), seed=recipe.seed, selection=plan.selection, reporter=reporter)
+    dataset = load_dataset(_resolved(data), seed=recipe.seed, selection=plan.selection, reporter=reporter)
     inside = out.resolve() in (dataset.root, *dataset.root.parents) or dataset.root in out.resolve().parents
     # A CSV names its photos, so that pictures beside them are not taken for some.
     if inside and dataset.source == dataset.root:
@@ -95,6 +95,7 @@ def train(
     if recipe.unfreeze:
         check_point(architecture, recipe.unfreeze)
     photos = _load_photos(dataset, architecture.image_size, settings, reporter)
+    devices.check_batch(min(recipe.batch_size, len(photos[0].labels)))
     model = _build(architecture, recipe)
     reporter.say(f"{architecture.known.title}, {architecture.image_size} px: {complexity(model)}")
     initial = load_initial(model, recipe.weights)
@@ -125,7 +126,7 @@ def resume(out: Path, *, data: Path | None, reporter: Reporter, settings: Settin
     config = Config.from_yaml(devices.agree(lambda: _begun_config(out).to_yaml()), str(out))
     recipe = config.recipe
     prepare_process(recipe.seed, deterministic=recipe.deterministic)
-    source = (data or config.data).resolve()
+    source = _resolved(data or config.data)
     dataset = load_dataset(source, seed=recipe.seed, selection=config.selection, reporter=reporter)
     if dataset.sha256 != config.data_sha256:
         told = changes(out, dataset, config.selection.fraction)
@@ -134,12 +135,14 @@ def resume(out: Path, *, data: Path | None, reporter: Reporter, settings: Settin
             "the same photos",
             "put them back as they were, or train again into another --out; nothing was changed",
         )
+    found = newest_state(out / CHECKPOINTS) if devices.leads else None
+    if devices.leads and found is None:
+        _refuse_repeating(out)
     # The photos may lie elsewhere now, or have other names; the run remembers where.
     run = _begun(out, replace(config, data=dataset.source), dataset, devices)
     photos = _load_photos(dataset, config.architecture.image_size, settings, reporter)
     model = _build(config.architecture, recipe)
     training = Training(run, dataset, *photos, model, settings, reporter, devices.computing(recipe.precision))
-    found = newest_state(training.checkpoints) if devices.leads else None
     if found is None:
         if load_initial(model, recipe.weights).sha256 != config.weights_sha256:
             raise InputError(
@@ -147,7 +150,8 @@ def resume(out: Path, *, data: Path | None, reporter: Reporter, settings: Settin
                 "bring it back, or train again into another --out; nothing was changed",
             )  # fmt: skip
         return training.execute()
-    _, state = found
+    path, state = found
+    drop_newer(path)
     within = f" and {state.partial.step} steps" if state.partial else ""
     reporter.say(f"continuing after epoch {state.epoch} of {recipe.epochs}{within}")
     return training.execute(found)
@@ -160,6 +164,21 @@ def _prepare(settings: Settings, reporter: Reporter) -> Devices:
     if devices.count > 1:
         reporter.say(f"training on {devices.count} devices as one")
     return devices
+
+
+def _resolved(data: Path) -> Path:
+    """An absolute path. A CSV file stays where it is though it be a link: its paths start from its folder."""
+    return data.resolve() if data.is_dir() else data.parent.resolve() / data.name
+
+
+def _refuse_repeating(out: Path) -> None:
+    """Raise ModelError where a training without a checkpoint would write over what one with checkpoints has made."""
+    if (out / WEIGHTS).is_file() or (out / METRICS).is_file():
+        raise ModelError(
+            f"the checkpoints of the run in {out} are gone or damaged",
+            f"{out / CHECKPOINTS} as the training wrote it",
+            "bring them back, or train again into another --out; nothing was changed",
+        )
 
 
 def _refuse_overwrite(out: Path, *, overwrite: bool) -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgewise.spec import OutputError
+from edgewise.spec import InputError, OutputError
 from edgewise.spec.files import write_text
 from edgewise.spec.progress import Reporter
 from edgewise.train.cache import PhotoCache
@@ -19,6 +19,7 @@ from edgewise.train.dataset import Dataset, report_skipped
 from edgewise.train.devices import AUTO as ALL_DEVICES
 from edgewise.train.devices import Devices
 from edgewise.train.fitting import Fitting
+from edgewise.train.framework import tf
 from edgewise.train.head import fit_head
 from edgewise.train.interruption import Checking, noting_ctrl_c
 from edgewise.train.pixels import Pixels
@@ -74,6 +75,7 @@ class Training:
 
         Raises:
             Interrupted: by Ctrl-C.
+            InputError: the memory of the device ran out, or the weights grew beyond all numbers.
             OutputError: the run folder cannot be written any more; what it holds can be continued.
             WorkerError: another machine is gone.
         """
@@ -82,6 +84,14 @@ class Training:
                 return replace(self, reporter=Checking(self.reporter, check))._execute(found)
         except KeyboardInterrupt:
             raise Interrupted from None
+        except tf.errors.ResourceExhaustedError as error:
+            config = self.run.config
+            photos, size = config.recipe.batch_size, config.architecture.image_size
+            raise InputError(
+                f"the memory ran out with batches of {photos} photos of {size} x {size} pixels",
+                "a network and batches that fit into the memory of the device",
+                f"train again into another --out with --batch-size {max(2, photos // 2)} or a smaller --image-size",
+            ) from error
         except OutputError as error:
             do = "free some space, or see to it that the folder can be written; then continue with --resume"
             raise OutputError(error.got, do=do) from error
