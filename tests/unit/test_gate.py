@@ -117,7 +117,7 @@ def test_what_is_not_a_number_is_refused_and_still_fits_into_a_manifest(scheme: 
 def test_the_line_for_a_person_has_every_figure() -> None:
     verdict = compare(sure_of([0, 0, 0, 1]), held_out([0] * 4, [0] * 4), Scheme.INT8, 100)
     assert verdict.line() == (
-        "top-1 75.00%, +25.00 points below Keras (95%: -23.75 to +25.00), agreement 75.00%, "
+        "top-1 75.00%, +25.00 points below Keras (95%: -39.98 to +80.59), agreement 75.00%, "
         "largest probability difference 0.6000, on 4 test photos"
     )
 

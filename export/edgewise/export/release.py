@@ -17,7 +17,7 @@ from typing import Any
 
 from edgewise.export.compression import Compression
 from edgewise.export.conversion import convert
-from edgewise.export.gate import HAIR, Verdict, answers_of, judge
+from edgewise.export.gate import Verdict, answers_of, judge
 from edgewise.export.ladder import Attempt, attempts
 from edgewise.export.layer_errors import draw, layer_errors
 from edgewise.export.metadata import embed_onnx, embed_tflite
@@ -26,7 +26,7 @@ from edgewise.export.provenance import manifest_of
 from edgewise.export.rows import Proof, Row, latency, markdown, new_row, remarked
 from edgewise.export.sharing import shared
 from edgewise.export.shelf import TABLE, Shelf
-from edgewise.export.variants import FLOAT_SCHEMES, Variant
+from edgewise.export.variants import Variant
 from edgewise.runtime.backends import Backend, open_backend
 from edgewise.runtime.cpu import usable_cores
 from edgewise.runtime.inspection import gzip_size
@@ -156,17 +156,8 @@ class _Exporter:
         if self.request.overwrite:
             return {}
         wanted = {self._made_from(each) for each in self.request.variants}
-        rows = [
-            row
-            for row in self._listed().values()
-            if not wanted.isdisjoint((row.made_from, *row.stands_for)) and self._passes(row)
-        ]
+        rows = [row for row in self._listed().values() if row.passes(self.request.max_drop) and row.is_any_of(wanted)]
         return {row.file: row for row in rows if self.shelf.holds(row.file, row.sha256)}
-
-    def _passes(self, row: Row) -> bool:
-        """Whether a file, which passed then, would pass now."""
-        is_float = row.scheme in {scheme.value for scheme in FLOAT_SCHEMES} and not row.compression
-        return is_float or row.drop <= self.request.max_drop + HAIR
 
     def _listed(self) -> dict[str, Row]:
         """What the index says about files that are there."""

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.benchmarks.latency import MonotonicClock, measure, warm_up
-from edgewise.export.gate import Verdict
-from edgewise.export.variants import Variant, describe
+from edgewise.export.gate import HAIR, Verdict
+from edgewise.export.variants import FLOAT_SCHEMES, Variant, describe
 from edgewise.runtime.backends import Backend, open_backend
 from edgewise.runtime.modelfile import ModelFile
 from edgewise.spec import Manifest, Scheme
@@ -70,9 +70,18 @@ class Row:
         try:
             row = Row(**data)
             tuples = {key: tuple(map(float, getattr(row, key))) for key in ("top1_interval", "drop_interval")}
-            return replace(row, **tuples)  # type: ignore[arg-type]
+            return replace(row, drop=float(row.drop), **tuples)  # type: ignore[arg-type]
         except (TypeError, ValueError):
             return None
+
+    def passes(self, max_drop: float) -> bool:
+        """Whether a file, which passed when it was made, does so with this many points of top-1 that may be lost."""
+        is_float = self.scheme in {scheme.value for scheme in FLOAT_SCHEMES} and not self.compression
+        return is_float or self.drop <= max_drop + HAIR
+
+    def is_any_of(self, made_from: set[str]) -> bool:
+        """Whether it was made from one of these digests, or stands for a file that was."""
+        return not made_from.isdisjoint((self.made_from, *self.stands_for))
 
     def cells(self, columns: Sequence[str] = COLUMNS) -> tuple[str, ...]:
         """What stands in the named columns."""
