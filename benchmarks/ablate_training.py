@@ -29,7 +29,7 @@ from compare_training import Turns, plain
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "rate 0.0001": {"learning_rate": 1e-4},
-    "photos not varied": {"augmentation": {"flip": False}},
+    "photos mirrored": {"augmentation": {"flip": True}},
     "zoom 0.15, light 0.2": {"augmentation": {"zoom": 0.15, "light": 0.2}},
     "no head first": {"head_epochs": 0},
     "mixup 0.2": {"mixup": 0.2},

@@ -65,7 +65,7 @@ def train(
     clip_norm: options.ClipNorm = 1.0,
     patience: options.Patience = 5,
     deterministic: options.Deterministic = False,
-    flip: options.Flip = True,
+    flip: options.Flip = False,
     zoom: options.Zoom = 0.0,
     light: options.Light = 0.0,
     operations: options.Operations = 0,

@@ -144,7 +144,7 @@ Deterministic = Annotated[
 ]
 Flip = Annotated[
     bool,
-    typer.Option(help="Mirrored photos show the same class; not so for text or arrows.", rich_help_panel=VARIETY),
+    typer.Option(help="Mirror photos at random; not for text or arrows.", rich_help_panel=VARIETY),
 ]
 Zoom = Annotated[float, typer.Option(help="Largest share of a side that is cropped away.", rich_help_panel=VARIETY)]
 Light = Annotated[float, typer.Option(help="Largest change of brightness and contrast.", rich_help_panel=VARIETY)]

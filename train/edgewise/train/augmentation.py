@@ -26,11 +26,11 @@ MAX_ERASED = 0.5
 class Augmentation:
     """How much a photo is varied.
 
-    By default it is only mirrored: in short trainings on few photos, zoom and light together cost 7 points of accuracy
-    (benchmarks/README.md). Long ones may want them.
+    By default not at all: in short trainings mirroring earned nothing, and zoom and light together cost 7 points of
+    accuracy (benchmarks/README.md). Long ones may want them.
     """
 
-    flip: bool = True  # left and right may be exchanged; wrong for text and arrows
+    flip: bool = False  # left and right may be exchanged; wrong for text and arrows
     zoom: float = 0.0  # largest share of each side that is cropped away, 0-0.9
     light: float = 0.0  # largest relative change of brightness and of contrast, 0-0.9
     operations: int = 0  # how many of `OPERATIONS` each photo gets, chosen at random
