@@ -202,7 +202,7 @@ def test_what_took_the_place_of_another_file_is_not_made_again(
         "judge",
         lambda backends, held, scheme, _, *rest, **more: _strict(judge(backends, held, scheme, 100, *rest, **more)),
     )
-    words = ("export", "onnx", small_run, "--out", tmp_path, "--quantize", "int8")
+    words = ("export", "onnx", small_run, "--out", tmp_path, "--max-drop", "100", "--quantize", "int8")
     assert edgewise(*words) == 0
     assert "small-int8.onnx is left out: small-w8a16.onnx takes its place" in capsys.readouterr().err
     assert [row["file"] for row in index(tmp_path)] == ["small-w8a16.onnx"]
