@@ -84,7 +84,9 @@ def onnx(folder: Path) -> None:
         }
         for tool, run in tools.items():
             best = [int(run(image[np.newaxis]).argmax()) for image in images]
-            _compare(f"{tool}, {name}", [labels[each] for each in best], expected)
+            # Without VNNI OpenVINO cuts int8 sums off at 16 bits, so that close answers may turn out otherwise.
+            cuts = tool == "OpenVINO" and "int8" in name and not _has_dot_products()
+            _compare(f"{tool}, {name}", [labels[each] for each in best], expected, 0.9 if cuts else 1.0)
 
 
 def _answers(folder: Path, suffix: str) -> list[tuple[str, list[str]]]:
@@ -96,10 +98,17 @@ def _photos(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.png"))
 
 
-def _compare(title: str, found: list[str], expected: list[str]) -> None:
+def _has_dot_products() -> bool:
+    """Whether this CPU adds up products of 8-bit numbers in 32 bits, as far as the system tells."""
+    info = Path("/proc/cpuinfo")
+    flags = set(info.read_text().split()) if info.exists() else {"avx_vnni"}
+    return "sse4_2" not in flags or bool(flags & {"avx512_vnni", "avx_vnni", "amx_int8"})
+
+
+def _compare(title: str, found: list[str], expected: list[str], least: float = 1.0) -> None:
     same = sum(one == other for one, other in zip(found, expected, strict=True))
     sys.stdout.write(f"{title}: {same} of {len(expected)} answers are the same, {len(set(expected))} different ones\n")
-    if same < len(expected) or len(set(expected)) < 2:
+    if same < least * len(expected) or len(set(expected)) < 2:
         sys.exit(f"interop: {title} answers otherwise than edgewise")
 
 
