@@ -259,7 +259,7 @@ class Campaign:
         """Measure disturbed rounds again, as long as the budget lasts, and keep whichever was disturbed less."""
         left = int(self._effort.repeats * self._effort.rounds * len(self._able()) + 0.999)
         for attempt in range(1, TRIES + 1):
-            best = {entry.threads: self.best_hz(entry.threads) for entry in self._plan.entries}
+            best = {threads: self.best_hz(threads) for threads in {entry.threads for entry in self._plan.entries}}
             rounds = {
                 (number, index): (done, best[self._plan.entries[index].threads])
                 for index in self._able()

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgewise.benchmarks.entry import Entry
 from edgewise.benchmarks.packing import unpack
+from edgewise.benchmarks.remarks import WITHOUT_SPLITS
 from edgewise.benchmarks.results import Results, Row
 from edgewise.benchmarks.statistics import Interval, paired_points, unpaired_points
 from edgewise.benchmarks.text import plain
@@ -230,7 +231,8 @@ def _notes(before: Results, after: Results, differences: Sequence[str], *, in_tu
         )
     else:
         yield "How latencies compare was measured in turns, and p50 of each row before that, for a short time."
-        yield from (remark for remark in after.remarks if "has no splits" in remark)
+        if after.data.split == "all":
+            yield WITHOUT_SPLITS
     changed = [
         f"{name} {before.versions.get(name, 'none')} and {after.versions.get(name, 'none')}"
         for name in RUN_VERSIONS

@@ -15,6 +15,7 @@ from edgewise.benchmarks.figures import Ceiling, Reason
 from edgewise.benchmarks.profiling import CONVERTING, Profile
 from edgewise.benchmarks.results import Kind, Row
 from edgewise.benchmarks.rows import ceiling_share
+from edgewise.runtime.cpu import DOT_PRODUCTS
 from edgewise.runtime.graph import Graph, macs
 from edgewise.runtime.inspection import short
 from edgewise.runtime.islands import Arithmetic, numerics
@@ -137,7 +138,7 @@ def _cpu(row: Row, machine: Machine) -> Iterator[Reason]:
     """Units that the CPU lacks, told from its flags."""
     flags, scheme = set(machine.flags), row.entry.scheme
     x86, arm = machine.architecture in ("x86_64", "AMD64"), machine.architecture in ("aarch64", "arm64")
-    if scheme in _INTEGERS and x86 and not flags & {"avx512_vnni", "avx_vnni", "amx_int8"}:
+    if scheme in _INTEGERS and x86 and not flags & DOT_PRODUCTS:
         yield Reason(
             "cpu-lacks",
             "The CPU has neither VNNI nor AMX: a product of 8-bit numbers takes three instructions in place of one.",

@@ -19,6 +19,12 @@ from edgewise.spec.files import path_text
 DRIFT = 0.10
 """Difference between quartiles of the rounds' medians that is worth a word, as a share."""
 
+WITHOUT_SPLITS = (
+    "The folder of photos has no splits, so all of them count: top-1 is too good where the network was trained on some "
+    "of them."
+)
+"""Of data whose split is "all"."""
+
 NAMED = 5
 """Rows or photos that a remark names; of more it tells the number."""
 
@@ -99,10 +105,7 @@ def _on_photos(data: Data) -> Iterator[str]:
             "as many of each class as there are."
         )
     if data.split == "all":
-        yield (
-            "The folder of photos has no splits, so all of them count: top-1 is too good where the network was "
-            "trained on some of them."
-        )
+        yield WITHOUT_SPLITS
     if data.unreadable:
         shown = "; ".join(path_text(bad) for bad in data.unreadable_shown[:NAMED])
         more = "; ..." if data.unreadable > len(data.unreadable_shown[:NAMED]) else ""

@@ -8,6 +8,9 @@ from functools import cache
 from math import ceil
 from pathlib import Path
 
+DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
+"""Flags of x86 CPUs that add up products of 8-bit numbers in 32 bits in one instruction."""
+
 
 @cache
 def cpu_fields() -> Mapping[str, str]:

@@ -16,7 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgewise.runtime.onnxfile import EXPECTED, EXPORT_AGAIN, onnx_manifest, refuse_foreign_parts
-from edgewise.runtime.tflitefile import DAMAGED, check_archive, refuse_custom_operators
+from edgewise.runtime.tflitefile import (
+    ARCHIVE_END,
+    ARCHIVE_END_MARK,
+    DAMAGED,
+    check_archive,
+    refuse_custom_operators,
+)
 from edgewise.spec import Format, Manifest, ModelError
 from edgewise.spec.digest import verify
 from edgewise.spec.files import sha256
@@ -36,7 +42,6 @@ MAX_SUMS_BYTES = 1 << 20
 
 TFLITE_MARK = b"TFL3"
 _HDF5_MARK = b"\x89HDF\r\n\x1a\n"
-_ARCHIVE_END_BYTES, _ARCHIVE_END_MARK = 22, b"PK\x05\x06"
 _KERAS_SUFFIXES = frozenset({".h5", ".hdf5", ".keras"})
 
 
@@ -208,7 +213,7 @@ def tflite_manifest(content: bytes, name: str) -> Manifest | None:
     Raises:
         ModelError: the archive is not one that Edgewise writes (other names, compressed, too large), or a bad manifest.
     """
-    if content[-_ARCHIVE_END_BYTES:][:4] != _ARCHIVE_END_MARK or not check_archive(content, name):
+    if content[-ARCHIVE_END.size :][:4] != ARCHIVE_END_MARK or not check_archive(content, name):
         return None
     try:
         # BytesIO shares the bytes it is given, so this copies nothing.

@@ -26,8 +26,8 @@ DAMAGED = (
 )  # fmt: skip
 """What zipfile raises about archives that are none."""
 
-_ARCHIVE_END = struct.Struct("<4s4H2LH")
-_ARCHIVE_END_MARK = b"PK\x05\x06"
+ARCHIVE_END = struct.Struct("<4s4H2LH")
+ARCHIVE_END_MARK = b"PK\x05\x06"
 _LONGEST_COMMENT = (1 << 16) - 1
 _ZIP64_LOCATOR_BYTES, _ZIP64_LOCATOR_MARK = 20, b"PK\x06\x07"
 _METADATA = "TFLITE_METADATA"
@@ -153,10 +153,11 @@ def check_archive(content: bytes, name: str) -> bool:
     Raises:
         ModelError: its directory is longer than any that belongs to a model. zipfile trusts the counts that it states.
     """
-    at = content.rfind(_ARCHIVE_END_MARK, max(0, len(content) - _ARCHIVE_END.size - _LONGEST_COMMENT))
-    if at < 0 or at + _ARCHIVE_END.size > len(content):
+    last = len(content) - ARCHIVE_END.size  # where a whole record can begin
+    at = content.rfind(ARCHIVE_END_MARK, max(0, last - _LONGEST_COMMENT), max(0, last + len(ARCHIVE_END_MARK)))
+    if at < 0:
         return False
-    _, disk, start, here, total, size, _, _ = _ARCHIVE_END.unpack_from(content, at)
+    _, disk, start, here, total, size, _, _ = ARCHIVE_END.unpack_from(content, at)
     locator = content[max(0, at - _ZIP64_LOCATOR_BYTES) :][:4]
     if (disk, start) != (0, 0) or here != total or size > MAX_DIRECTORY_BYTES or locator == _ZIP64_LOCATOR_MARK:
         raise ModelError(

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgewise.runtime.cpu import DOT_PRODUCTS
 from edgewise.runtime.engines.base import (
     BF16,
     CPU,
@@ -39,7 +40,6 @@ NAME, TITLE, MODULE, INSTALL = "openvino", "OpenVINO", "openvino", "'edgewise[op
 _TELEMETRY = "openvino_telemetry"
 _HEADINGS = ("Exception from", "Check '", "FrontEnd API failed", "Model wasn't fully converted", "Summary:")
 _WHOLE_NUMBERS = frozenset({Scheme.INT8, Scheme.INT8_QAT})
-_DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8"})
 _HINTS = {FP32: "f32", BF16: "bf16"}
 
 
@@ -203,7 +203,7 @@ def caution(scheme: Scheme | None, flags: frozenset[str]) -> str:
     On x86 CPUs without instructions for it OpenVINO multiplies 8-bit numbers in pairs whose 16-bit sum saturates
     (https://docs.openvino.ai, "Saturation (overflow) Issue Workaround"). There is no setting against it.
     """
-    if scheme not in _WHOLE_NUMBERS or "sse4_2" not in flags or flags & _DOT_PRODUCTS:
+    if scheme not in _WHOLE_NUMBERS or "sse4_2" not in flags or flags & DOT_PRODUCTS:
         return ""
     return (
         f"{TITLE} cuts sums of 8-bit products off at 16 bits on this CPU, which has no VNNI: answers differ a "
