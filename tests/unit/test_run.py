@@ -259,7 +259,9 @@ def test_the_half_of_a_run_that_a_killed_process_left_is_known_as_one(run: Run, 
 @pytest.mark.parametrize("again", [Run.clear, None])
 def test_halves_of_files_that_a_killed_process_left_are_removed(run: Run, photos: Path, again: Any) -> None:
     (run.path / "logs" / "training").mkdir(parents=True)
+    (run.path / "checkpoints").mkdir(exist_ok=True)
     halves = [".config.yaml.ab_12x.yaml", ".model.weights.h5.k3.h5", "logs/training/.events.out.tfevents.edgewise.x"]
+    halves.append("checkpoints/.best-00000.h5.x1.h5")
     for name in (*halves, ".notes.txt.swp"):
         (run.path / name).touch()
     if again:

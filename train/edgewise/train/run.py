@@ -239,7 +239,7 @@ def read_config(path: Path) -> Config:
 
 def _sweep(path: Path) -> None:
     """Remove the halves of files that a killed process left; see `edgewise.spec.files.replacing`."""
-    for target in map(path.joinpath, FILES):
+    for target in (*map(path.joinpath, FILES), path / CHECKPOINTS / "*"):
         for left in target.parent.glob(f".{target.name}.*"):
             left.unlink(missing_ok=True)
 
