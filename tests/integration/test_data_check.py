@@ -55,6 +55,22 @@ def test_json_for_machines(photos: Path) -> None:
     assert data["imbalance"] == pytest.approx(1.1)
 
 
+def test_what_an_interrupted_check_left_is_replaced(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "look"
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("edgewise.train.contact_sheets.save_contact_sheets", stopped)
+        assert check(photos, "--out", out).exit_code != 0
+    assert isinstance(check(photos, "--out", out).exception, OutputError)
+    assert check(photos, "--out", out, "--overwrite").exit_code == 0
+    assert sorted(os.listdir(out)) == ["contact-sheets", "findings.json"]
+
+
 def test_findings_and_sheets_are_written_once(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "look"
     assert check(photos, "--out", out).exit_code == 0

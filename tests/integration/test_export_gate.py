@@ -6,7 +6,7 @@ import csv
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from edgewise.export.quantization import Numerics, Weights
 from edgewise.export.ranges import min_max
 from edgewise.export.release import Request, export
 from edgewise.export.variants import Variant
+from edgewise.runtime.backends import Backend
 from edgewise.runtime.modelfile import read_model
 from edgewise.spec import Format, GateError, Scheme
 from edgewise.spec.progress import Silent
@@ -209,6 +210,35 @@ def test_what_took_the_place_of_another_file_is_not_made_again(
     converted.setattr(Preparation, "held_out", property(lambda _: pytest.fail("nothing has to be proven")))
     assert edgewise(*words, "--quantize", "w8a16") == 0
     assert "small-w8a16.onnx is there already" in capsys.readouterr().err
+
+
+def test_what_took_the_place_of_another_file_does_not_where_more_may_be_lost(
+    converted: pytest.MonkeyPatch,
+    small_run: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    edgewise: Command,
+) -> None:
+    allowed = 1.0
+
+    def judge(backends: Sequence[Backend], held: Any, scheme: Scheme, _: float, *rest: Any, **more: Any) -> Verdict:
+        verdict = original(backends, held, scheme, 100, *rest, **more)
+        drop = 3.0 if scheme is Scheme.INT8 else 0.5
+        return replace(verdict, drop=drop, refusal="too much is lost" if drop > allowed else None)
+
+    original = release.judge
+    converted.setattr(release, "judge", judge)
+    converted.setattr(ladder, "FLOAT_SHARES", ())
+    converted.setattr("edgewise.export.calibration.METHODS", {"min-max": min_max})
+    words = ("export", "onnx", small_run, "--out", tmp_path, "--quantize", "int8", "--max-drop")
+    assert edgewise(*words, "1") == 0
+    assert [row["file"] for row in index(tmp_path)] == ["small-w8a16.onnx"]
+    allowed = 5.0
+    assert edgewise(*words, "5") == 0
+    assert [row["file"] for row in index(tmp_path)] == ["small-int8.onnx", "small-w8a16.onnx"]
+    capsys.readouterr()
+    assert edgewise(*words, "5") == 0
+    assert "small-int8.onnx is there already" in capsys.readouterr().err
 
 
 def _strict(verdict: Verdict) -> Verdict:

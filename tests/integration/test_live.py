@@ -160,6 +160,19 @@ def test_a_truncated_video_is_told_from_a_whole_one(clip: Path, tmp_path: Path) 
     assert "the video says it holds 50 frames, so it may be damaged" in result.stderr
 
 
+def test_a_whole_video_that_is_left_early_is_not_called_damaged(clip: Path) -> None:
+    result = live(MODEL, "--source", clip, "--json", "--every-frame", "--max-frames", "3")
+    assert result.exit_code == 0
+    assert "damaged" not in result.stderr
+
+
+def test_old_lines_stay_until_there_are_new_ones(tmp_path: Path) -> None:
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text("old\n")
+    assert live(MODEL, "--camera", "63", "--jsonl", lines, "--overwrite").exit_code == 1
+    assert lines.read_text() == "old\n"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -173,7 +186,14 @@ def test_a_truncated_video_is_told_from_a_whole_one(clip: Path, tmp_path: Path) 
         (("--region", "1,2"), "--region 1,2\nExpected: x,y,width,height"),
         (("--smooth-seconds", "0"), "--smooth-seconds 0\nExpected: a number of seconds above 0"),
         (("--record", "a.gif"), "--record a.gif\nExpected: the name of an .avi or .mp4 file"),
-        (("--jsonl", str(MODEL)), "tiny.tflite exists already\nDo: add --overwrite to replace it"),
+        (("--jsonl", __file__), "test_live.py exists already\nDo: add --overwrite to replace it"),
+        (("--jsonl", "film.MP4", "--overwrite"), "--jsonl film.MP4 has the name of a photo, a video or a model"),
+        (("--source", "./a.avi", "--record", "a.avi", "--overwrite"), "--record a.avi is the source"),
+        (("--certificate", "c.pem", "--certificate-key", "k.pem"), "--certificate without --web"),
+        (
+            ("--web", "0.0.0.0"),
+            "0.0.0.0 is not a model file\nExpected: model files to choose from\nDo: give an address",
+        ),
         (("--on-label", "cat", "true"), "--on-label cat\nExpected: one of "),
         (("--on-label", "red", "no-such-program"), "--on-label red: no program 'no-such-program'"),
     ],

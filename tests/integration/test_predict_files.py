@@ -237,11 +237,19 @@ def test_ctrl_c_tells_how_to_go_on_and_another_model_is_refused(
     assert edgewise(*words) == 1
     assert "out.csv.part was begun with another model" in capsys.readouterr().err
     assert edgewise("predict", MODEL, *words[2:]) == 1  # the photo that is done would lie nowhere
-    assert "out.csv.part was begun with another --sort-into: sorted" in capsys.readouterr().err
+    assert f"out.csv.part was begun with another --sort-into: {os.path.abspath('sorted')}" in capsys.readouterr().err
     assert edgewise(*words[:-1], "--overwrite") == 0
     assert [name for name in os.listdir() if name.startswith("out")] == ["out.csv"]
     assert edgewise(*words) == 1
     assert "out.csv exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a.PNG", "film.mp4", "net.tflite"])
+def test_answers_do_not_take_the_place_of_a_photo_or_a_model(
+    folder: Path, edgewise: Edgewise, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert edgewise("predict", MODEL, "photos", "--out", name, "--overwrite") == 1
+    assert f"--out {name} has the name of a photo, a video or a model" in capsys.readouterr().err
 
 
 def test_resume_needs_a_file(folder: Path, edgewise: Edgewise, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,11 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from edgewise.benchmarks.compare import compare_results, pair_rows
-from edgewise.benchmarks.compare_text import to_markdown
+from edgewise.benchmarks.compare_text import to_data, to_markdown
+from edgewise.benchmarks.conditions import failures, parse_condition
 from edgewise.benchmarks.packing import pack
 from edgewise.benchmarks.results import Failure, Results, Row
 from edgewise.benchmarks.statistics import share
-from edgewise.benchmarks.verdict import Verdict
+from edgewise.benchmarks.verdict import Change, Verdict
 from edgewise.cli.main import make_app
 from edgewise.spec import InputError
 
@@ -166,6 +167,35 @@ def test_what_cannot_be_measured_any_longer_fails_whatever_is_asked(files: Calla
     assert edgewise(*paths).exit_code == 0
     # A file that was left out on purpose breaks nothing.
     assert compare_results(BEFORE, replace(BEFORE, rows=left)).broken == ()
+
+
+def test_what_cannot_be_compared_counts_as_slower() -> None:
+    row = BEFORE.rows[0]
+    changes = {(row.key, row.key): Change.impossible(1.0, "the two could not take turns: no memory")}
+    compared = compare_results(BEFORE, BEFORE, changes=changes)
+    assert failures(parse_condition("slower:3%"), compared) == (
+        f"slower:3% is met: {row.title} cannot be compared: the two could not take turns: no memory",
+    )
+    assert failures(parse_condition("size:3%"), compared) == ()
+    assert "Infinity" not in json.dumps(to_data(compared))
+
+
+def test_what_broke_is_told_from_what_was_broken_before_and_from_what_took_its_place() -> None:
+    gone, *left = (row for row in BEFORE.rows if row.entry.kind.value == "variant")
+    other = replace(gone, entry=replace(gone.entry, name="signs-dynamic", scheme="dynamic"))
+    lost = Failure(gone.entry, "killed by SIGSEGV")
+    # A file of another scheme on the same engine is measured now, and is no excuse.
+    after = replace(BEFORE, rows=(*left, other), failures=(lost,))
+    assert compare_results(BEFORE, after).broken == (f"{gone.title}: killed by SIGSEGV",)
+
+    def unreadable(name: str) -> Failure:
+        return Failure(replace(gone.entry, name=name, backend="", scheme="", threads=0), "cut off")
+
+    old, new = unreadable("old.onnx"), unreadable("new.onnx")
+    before = replace(BEFORE, failures=(old,))
+    assert compare_results(before, replace(BEFORE, failures=(old,))).broken == ()
+    assert compare_results(before, replace(BEFORE, failures=(new,))).broken == ()  # renamed
+    assert compare_results(before, replace(BEFORE, failures=(old, new))).broken == (f"{new.entry.title}: cut off",)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -43,6 +44,43 @@ def test_a_name_that_is_not_utf8_can_be_told() -> None:
     assert result.stderr.startswith("error: ")
     assert "ff.onnx does not exist\n" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_the_name_of_a_file_does_not_move_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    report_error(ModelError("x\x1b[2J\x07.onnx does not exist\nand more"))
+    reporter().say("\x9b31mred")
+    assert capsys.readouterr().err == "error: x\\x1b[2J\\x07.onnx does not exist\nand more\n\\x9b31mred\n"
+
+
+@pytest.mark.parametrize("closing", ["", ">&-", "2>&-", "<&-", ">&- 2>&-"])
+def test_standard_streams_may_be_closed_or_know_few_letters(tmp_path: Path, closing: str) -> None:
+    data = Path(__file__).parent.parent / "data"
+    code = "import sys; from edgewise.cli.main import main; sys.exit(main())"
+    words = ["predict", str(data / "tiny.tflite"), str(data / "red.png")]
+    command = (
+        f"{shlex.join([sys.executable, '-c', code, *words])} {closing}; echo $? >{shlex.quote(str(tmp_path / 'rc'))}"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    result = subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, timeout=120, check=True, env=environment
+    )
+    assert (tmp_path / "rc").read_text() == "0\n"
+    assert "Traceback" not in result.stderr
+    assert ("red" in result.stdout) is (">&-" not in closing.split()[:1])
+
+
+def test_help_is_written_where_few_letters_are_known() -> None:
+    code = "import sys; from edgewise.cli.main import main; sys.exit(main())"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    result = subprocess.run(
+        [sys.executable, "-c", code, "predict", "--help"],
+        capture_output=True,
+        timeout=120,
+        check=False,
+        env=environment,
+    )
+    assert result.returncode == 0, result.stderr
+    assert b"--top-k" in result.stdout
 
 
 # Parts that are not installed

@@ -198,6 +198,9 @@ def test_there_are_no_more_copies_than_photos_or_than_memory_has_room_for(monkey
     monkeypatch.setattr("edgewise.runtime.tuning._free_memory", lambda: 300 << 20)
     with open_bulk(DATA / "tiny.onnx", Opening()) as bulk:
         assert bulk.streams == 2
+    _, copies, _ = loading.load_bulk(DATA / "tiny.onnx", Opening())
+    # The cores of the copies for which there is no room help the others.
+    assert [copy.threads for copy in copies] == [32, 32]
 
 
 def test_onnx_runtime_collects_nothing(tmp_path: Path) -> None:

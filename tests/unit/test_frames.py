@@ -50,6 +50,15 @@ def test_what_nobody_takes_counts_as_dropped_once_nobody_wants_it() -> None:
     assert (slot.ended, slot.captured, slot.dropped) == (True, 1, 1)
 
 
+def test_a_source_that_was_left_early_announces_nothing_more() -> None:
+    left, ended = FrameSlot("left"), FrameSlot("ended")
+    left.announced = ended.announced = 50
+    ended.close()
+    for slot in (left, ended):
+        slot.discard()
+    assert (left.announced, ended.announced) == (0, 50)
+
+
 def test_an_error_comes_after_the_last_frame() -> None:
     slot = FrameSlot("test")
     slot.put(PICTURE)

@@ -42,6 +42,7 @@ def photos(tmp_path: Path) -> Path:
             (root / label / f"{number}.jpg").write_text(f"{label}{number}")
     (root / "a b" / "0.jpg").rename(root / "a b" / os.fsdecode(b"\xff.jpg"))
     (root / "a b" / "1.jpg").rename(root / "a b" / 'x, "y"\nz.jpg')
+    (root / "a b" / "2.jpg").rename(root / "a b" / "x\ry.jpg")
     return root
 
 

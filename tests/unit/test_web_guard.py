@@ -108,7 +108,16 @@ def test_the_token_in_the_address_becomes_a_cookie(public: Guard) -> None:
     headers = dict(sent[0]["headers"])
     assert status(sent) == 303
     assert headers[b"location"] == b"/"
-    assert headers[b"set-cookie"] == f"edgewise_token={TOKEN}; Path=/; HttpOnly; SameSite=Strict".encode()
+    assert headers[b"set-cookie"] == f"edgewise_token={TOKEN}; Path=/; HttpOnly; SameSite=Lax".encode()
+
+
+def test_the_cookie_of_another_port_is_another_one() -> None:
+    guard = Guard(Reached(), TOKEN, None, cookie="edgewise_token_8001")
+    sent = ask(guard, "/", f"token={TOKEN}", host="board:8001")
+    assert dict(sent[0]["headers"])[b"set-cookie"].startswith(f"edgewise_token_8001={TOKEN}; ".encode())
+    cookies = f"edgewise_token_8000=other; edgewise_token_8001={TOKEN}"
+    assert status(ask(guard, "/metrics", host="board:8001", cookie=cookies)) == 200
+    assert status(ask(guard, "/metrics", host="board:8001", cookie=f"edgewise_token_8000={TOKEN}")) == 401
 
 
 def test_over_tls_the_cookie_never_travels_without_it() -> None:

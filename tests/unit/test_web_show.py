@@ -117,6 +117,8 @@ def test_settings_change_between_frames(playing: Playing) -> None:
     [
         ({"type": "model", "name": "other.onnx"}, r"there is no model 'other.onnx' here\nExpected: one of tiny"),
         ({"type": "model", "name": "../etc/passwd"}, "there is no model"),
+        ({"type": "model", "name": []}, r"there is no model \[\] here"),
+        ({"type": "set", "smoothing": []}, r"smoothing \[\]"),
         ({"type": "set", "smoothing": "much"}, r"smoothing 'much'\nExpected: one of off, ema, majority"),
         ({"type": "set", "threshold": 2}, r"threshold 2\nExpected: a probability from 0 to 1"),
         ({"type": "set", "threshold": True}, "threshold True"),
@@ -134,6 +136,20 @@ def test_a_model_that_is_gone_leaves_the_one_before(playing: Playing, tmp_path: 
         playing.show.change({"type": "model", "name": "gone.onnx"})
     playing.put("red")
     assert playing.message["model"] == "tiny.tflite"
+    assert "gone.onnx does not exist" in playing.message["notice"]
+    playing.show.change({"type": "model", "name": "tiny.onnx"})
+    playing.put("blue")
+    assert (playing.message["model"], playing.message["notice"]) == ("tiny.onnx", None)
+
+
+def test_whoever_listens_gets_as_many_classes_as_were_asked_for() -> None:
+    slot, heard = FrameSlot("test"), list[Any]()
+    show = LiveShow(MODELS, Opening(threads=1), slot, Settings(top_k=1))
+    slot.put(picture("red"))
+    slot.close()
+    show.run(lambda state: not heard.append(state))
+    assert [len(state.prediction.top) for state in heard] == [1]
+    assert len(show.channel.newest.message["top"]) > 1
 
 
 def test_a_video_that_ends_is_said_to_be_over(playing: Playing) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -97,17 +98,24 @@ def compare_results(
         only_before=tuple(row.title for row in only_before),
         only_after=tuple(row.title for row in only_after),
         notes=tuple(_notes(before, after, differences, in_turns=changes is not None)),
-        broken=tuple(_broken(only_before, before, after)),
+        broken=tuple(_broken(before, after)),
     )
 
 
-def _broken(only_before: Sequence[Row], before: Results, after: Results) -> Iterator[str]:
-    """What failed in the second result and was measured, or not there, in the first."""
-    failed_before = {_like(failure.entry) for failure in before.failures}
-    lost = {_like(row.entry) for row in only_before}
+def _broken(before: Results, after: Results) -> Iterator[str]:
+    """What failed in the second result and did not in the first."""
+    known, measured = ({each.entry.key for each in rows} for rows in (before.failures, before.rows))
+    # Two releases may be named differently: what has no namesake is told by what else they have in common.
+    likes, still = ({_like(row.entry) for row in results.rows} for results in (before, after))
+    named = {failure.entry.key for failure in after.failures}
+    older = Counter(_like(failure.entry) for failure in before.failures if failure.entry.key not in named)
     for failure in after.failures:
         like = _like(failure.entry)
-        if like in lost or (like not in failed_before and not failure.entry.backend):
+        if failure.entry.key in known:
+            continue
+        if failure.entry.key not in measured and older[like]:
+            older[like] -= 1
+        elif failure.entry.key in measured or like in likes - still or not failure.entry.backend:
             yield f"{failure.entry.title}: {failure.error}"
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from math import inf
 from pathlib import Path
 
 from edgewise.benchmarks.campaign import Step
@@ -23,9 +22,8 @@ from edgewise.benchmarks.plan import Plan, make_plan
 from edgewise.benchmarks.request import Request
 from edgewise.benchmarks.results import Results
 from edgewise.benchmarks.runner import measure_plan
-from edgewise.benchmarks.statistics import Interval
 from edgewise.benchmarks.task import Job, Task
-from edgewise.benchmarks.verdict import Change, Verdict
+from edgewise.benchmarks.verdict import Change
 from edgewise.benchmarks.ways import ALL, Ways, parse_threads
 from edgewise.spec import EdgewiseError, InputError
 
@@ -99,8 +97,8 @@ def _duels(
         try:
             found[old.key, new.key] = duel(*tasks, rounds, SECONDS).change
         except EdgewiseError as error:  # both networks are in memory there, which may be too much
-            unknown = Interval(new.latency.p50 / old.latency.p50, 0.0, inf)
-            found[old.key, new.key] = Change(unknown, Verdict.CANNOT_TELL, f"the two could not take turns: {error.got}")
+            why = f"the two could not take turns: {error.got}"
+            found[old.key, new.key] = Change.impossible(new.latency.p50 / old.latency.p50, why)
     progress(Step(len(pairs), len(pairs), "done"))
     return found
 

@@ -49,7 +49,9 @@ def failures(condition: Condition, comparison: Comparison) -> tuple[str, ...]:
 
 
 def _slower(row: RowChange, limit: float) -> str:
-    """Only what is slower for sure; where it cannot be told, nothing fails."""
+    """Only what is slower for sure, or cannot be compared at all; where it cannot be told, nothing fails."""
+    if row.latency.failed:
+        return f"cannot be compared: {row.latency.why}"
     percent = 100 * (row.latency.ratio.value - 1)
     met = row.latency.verdict is Verdict.SLOWER and percent >= limit
     return f"is {percent:.1f}% slower" if met else ""

@@ -20,6 +20,7 @@ from edgewise.benchmarks.task import Rate, Task
 from edgewise.runtime.bulk import Bulk
 from edgewise.runtime.classifier import Classifier
 from edgewise.runtime.loading import Opener
+from edgewise.runtime.tuning import copies_that_fit
 from edgewise.spec.opening import Opening
 
 TRIALS = 0.4
@@ -67,9 +68,9 @@ def _ways(task: Task, network: Network, stack: ExitStack) -> list[Way]:
         return [Way(size, 1, lambda batches: map(network.run, batches)) for size in BATCHES]
     opener = Opener(Path(task.path), Opening(backend=task.backend, provider=task.provider, threads=task.threads))
     choice, _, _ = opener.plans(bulk=True)
-    streams = sorted({1, task.threads}) if task.provider == CPU else [1]
+    most = min(task.threads, copies_that_fit(len(opener.file.content))) if task.provider == CPU else 1
     ways = []
-    for count in streams:
+    for count in sorted({1, most}):
         first = opener.load(choice.with_threads(max(1, task.threads // count)))
         copies = [first.backend, *(first.another() for _ in range(count - 1))]
         for batch in BATCHES if first.any_batch else BATCHES[:1]:

@@ -62,6 +62,12 @@ class Change:
     ratio: Interval  # after / before, > 0; below 1: faster
     verdict: Verdict
     why: str = ""  # where it cannot be told: what is missing
+    failed: bool = False  # the two could not be compared at all
+
+    @staticmethod
+    def impossible(ratio: float, why: str) -> Change:
+        """Of two rows that could not be compared, although each was measured by itself."""
+        return Change(Interval(ratio, _exp(-math.inf), _exp(math.inf)), Verdict.CANNOT_TELL, why, failed=True)
 
 
 def compare_rounds(

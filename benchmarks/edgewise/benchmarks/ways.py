@@ -13,9 +13,9 @@ from edgewise.runtime.engines import KINDS, is_installed, kinds_for
 from edgewise.runtime.engines.base import CPU, not_installed
 from edgewise.runtime.engines.base import Kind as Engine
 from edgewise.spec import BackendError, InputError
+from edgewise.spec.opening import MOST_THREADS
 
 ALL = "all"
-MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)

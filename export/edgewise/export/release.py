@@ -43,7 +43,6 @@ EMBED: dict[Format, Callable[[bytes, Manifest], bytes]] = {Format.TFLITE: embed_
 SAME = 0.01
 """Largest difference of a probability up to which a file keeps the network's threshold for "unknown"."""
 
-
 REPORTS = (".log", ".layers.json", ".layers.png")
 """Behind a file's name: what is said about a file that failed or lost too much."""
 
@@ -124,19 +123,16 @@ class _Exporter:
     def make_all(self) -> tuple[tuple[Row, ...], tuple[Refused, ...]]:
         there = self._there()
         found = {origin for row in there.values() for origin in (row.made_from, *row.stands_for)}
-        missing = [each for each in self.request.variants if self._made_from(each) not in found]
+        missing = [each for each in self.request.variants if found.isdisjoint(self._origins(each))]
         self.shelf.check_free([self._name(each) for each in missing], overwrite=self.request.overwrite)
         for name in there:
             self.reporter.say(f"{name} is there already")
         if missing and not self.run.finished:
-            self.reporter.say(
-                f"{self.run.path}: training has not come to its end; the best weights so far are exported"
-            )
+            self.reporter.say(f"{self.run.path}: training has not come to its end; the best weights are exported")
         if missing:
             # What no file can be made without: a run or photos that cannot be used are no fault of one file.
             _ = self.preparation.held_out
-        made: dict[str, Row] = dict(there)
-        refused: list[Refused] = []
+        made, refused = dict(there), list[Refused]()
         for variant in missing:
             # It may have been made already, in the place of one that did not pass.
             outcome = made.get(self._name(variant)) or self._make(variant)
@@ -155,7 +151,7 @@ class _Exporter:
         """Files that an earlier export made in the very same way."""
         if self.request.overwrite:
             return {}
-        wanted = {self._made_from(each) for each in self.request.variants}
+        wanted = {origin for each in self.request.variants for origin in self._origins(each)}
         rows = [row for row in self._listed().values() if row.passes(self.request.max_drop) and row.is_any_of(wanted)]
         return {row.file: row for row in rows if self.shelf.holds(row.file, row.sha256)}
 
@@ -172,13 +168,17 @@ class _Exporter:
     def _name(self, variant: Variant) -> str:
         return variant.file_name(self.request.name)
 
-    def _made_from(self, variant: Variant) -> str:
+    def _origins(self, variant: Variant) -> tuple[str, str]:
+        """What a file is made from, and what one that takes its place stands for: that more than this is lost."""
+        return self._made_from(variant), self._made_from(variant, float(self.request.max_drop))
+
+    def _made_from(self, variant: Variant, *loss: float) -> str:
         """A digest of what decides how a file turns out."""
         decides = {
             "weights": self.weights_digest,
             "labels": self.run.labels,
             "scaling": self.preparation.scaling.to_data(),
-            "variant": [self._name(variant), str(variant.compression)],
+            "variant": [self._name(variant), str(variant.compression), *loss],
             "held_out": self.request.held_out,
             "edgewise": version("edgewise"),
         }
@@ -261,7 +261,7 @@ class _Exporter:
             draft.write_bytes(content)
             row = new_row(
                 made, read_model(draft), proof, self.preparation.held_out.pixels.images[0], self.threads,
-                made_from=self._made_from(made), stands_for=[self._made_from(variant)] if made != variant else [],
+                made_from=self._made_from(made), stands_for=[self._origins(variant)[1]] if made != variant else [],
                 numerics=attempt.description, float_steps=sorted(attempt.numerics.floats), attempts=tried,
                 seconds=seconds,
             )  # fmt: skip

@@ -57,7 +57,7 @@ class Row:
     latency_ms: Mapping[str, float]  # median for one photo, by number of threads
     attempts: Sequence[Mapping[str, Any]]  # what was tried, in order; the last one is the file
     seconds: float
-    stands_for: Sequence[str] = ()  # the ``made_from`` of files that did not pass, in whose place this one was made
+    stands_for: Sequence[str] = ()  # digests of files that lost too much, in whose place this one was made
     remark: str = ""
 
     def to_data(self) -> dict[str, Any]:

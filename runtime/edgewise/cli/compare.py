@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgewise.spec.opening import MOST_THREADS
+
 if TYPE_CHECKING:
     from edgewise.benchmarks.compare import Comparison
     from edgewise.benchmarks.compare_releases import Measured
@@ -25,7 +27,9 @@ def compare(
         Path | None,
         typer.Option(help="Folder of labelled photos: two releases or model files are measured first, in turns."),
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="With --data: threads. [default: all cores]")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, max=MOST_THREADS, help="With --data: threads. [default: all cores]")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="With --data: only so many photos, the same of each class.")
     ] = None,

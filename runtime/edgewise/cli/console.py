@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -68,9 +69,17 @@ def command_line(*words: object) -> str:
     return shlex.join([program, *map(str, words)])
 
 
+def visible(text: object) -> str:
+    """Text in which what could move a terminal's cursor, such as in the name of a file, is written out."""
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode("ascii")
+        for char in str(text)
+    )
+
+
 def report_error(error: EdgewiseError) -> None:
     """Print an error for a person, on standard error, without a traceback."""
-    typer.echo(f"{typer.style('error:', fg='red', bold=True)} {error}", err=True)
+    typer.echo(f"{typer.style('error:', fg='red', bold=True)} {visible(error)}", err=True)
 
 
 class ConsoleReporter:
@@ -78,7 +87,7 @@ class ConsoleReporter:
 
     def say(self, message: str) -> None:
         """Print one line."""
-        typer.echo(message, err=True)
+        typer.echo(visible(message), err=True)
 
     @contextmanager
     def task(self, name: str, total: int | None) -> Iterator[Step]:
@@ -113,6 +122,22 @@ class ConsoleReporter:
                 progress.update(task, advance=done, note=escape(note), rate=f"{speed:.0f}/s" if speed else "")
 
             yield step
+
+
+def make_streams_usable() -> None:
+    """Let nothing fail because a standard stream is closed (``>&-``), or cannot write every letter (Latin-1)."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # noqa: PERF203 - three times
+            # The lowest that is free is taken, which is this one.
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
+        elif stream.encoding.lower().replace("-", "") != "utf8":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def reporter() -> Reporter:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 data_app = typer.Typer(help="Look at photos before training on them.", no_args_is_help=True)
 
-FINDINGS, SHEETS = "findings.json", "contact-sheets"
+FINDINGS, UNFINISHED, SHEETS = "findings.json", "unfinished", "contact-sheets"
 MOST_LINES = 10
 """Bad files, and groups of equal photos, that are printed; --json and --out have all of them."""
 
@@ -61,9 +61,12 @@ def check(
     if out is not None:
         from edgewise.spec.files import write_text
 
+        # A folder that has findings is complete; one that has nothing but their mark is ours, too.
+        (out / FINDINGS).unlink(missing_ok=True)
+        write_text(out / UNFINISHED, "An unfinished `edgewise data check`.\n")
         sheets.save_contact_sheets(audit, out / SHEETS, seed, reporter())
-        # It comes last: a folder that has it is complete, and ours.
         write_text(out / FINDINGS, json.dumps(audit.to_data(), indent=2))
+        (out / UNFINISHED).unlink()
         typer.echo(f"contact sheets: {out / SHEETS}", err=True)
     if as_json:
         typer.echo(json.dumps(audit.to_data()))
@@ -71,12 +74,16 @@ def check(
         _print(audit)
 
 
+def _is_check(folder: Path) -> bool:
+    return any((folder / mark).is_file() for mark in (FINDINGS, UNFINISHED))
+
+
 def _refuse(data: Path, out: Path, *, overwrite: bool) -> None:
     """Raise OutputError where ``out`` is in use, or would put pictures among the photos."""
     from edgewise.spec.errors import OutputError
     from edgewise.spec.files import refuse_overwrite
 
-    refuse_overwrite(out, overwrite=overwrite, is_ours=lambda folder: (folder / FINDINGS).is_file())
+    refuse_overwrite(out, overwrite=overwrite, is_ours=_is_check)
     if data.is_dir() and data.resolve() in (out.resolve(), *out.resolve().parents):
         raise OutputError(
             f"{out} is inside of the photos in {data}",

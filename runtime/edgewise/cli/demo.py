@@ -17,6 +17,7 @@ from edgewise.cli.console import command_line, interrupted, load, reporter
 from edgewise.spec.errors import EdgewiseError, GateError, OutputError
 from edgewise.spec.files import refuse_overwrite, write_text
 from edgewise.spec.manifest import Format, Scheme
+from edgewise.spec.opening import MOST_THREADS
 
 TITLES = (
     "Drawing ten signs as a webcam would see them on paper. They are drawn by this program, not photographed.",
@@ -50,7 +51,9 @@ QUICK = _Size({"train": 400, "validation": 100, "test": 200}, 75, (1, 1, 1), 1, 
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for everything the demo makes.")] = Path("edgewise-demo"),
-    threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1, show_default="all cores")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads.", min=1, max=MOST_THREADS, show_default="all cores")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the drawings and the training.", min=0)] = 0,
     quick: Annotated[
         bool,

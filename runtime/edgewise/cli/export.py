@@ -9,6 +9,7 @@ import typer
 
 from edgewise.cli.console import command_line, interrupted, load, reporter
 from edgewise.spec.manifest import Format, Scheme
+from edgewise.spec.opening import MOST_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,7 +35,7 @@ Cluster = Annotated[
     int | None, typer.Option(help="Different weights in each layer, by fine-tuning.", show_default="any")
 ]
 HeldOut = Annotated[int | None, typer.Option(help="Held-out photos at most for the proof.", min=1, show_default="all")]
-Threads = Annotated[int | None, typer.Option(help="CPU threads.", min=1, show_default="all cores")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads.", min=1, max=MOST_THREADS, show_default="all cores")]
 Json = Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Make and replace files that are there.")]
 

@@ -14,9 +14,11 @@ import typer
 from edgewise.cli.console import load
 from edgewise.cli.live_options import Origin, Output, Page, Reading, grouped, pairs
 from edgewise.cli.model_options import Models, chosen_of, opens_model
+from edgewise.cli.outputs import refuse_input
 from edgewise.cli.stopping import Stop
 from edgewise.cli.web import serve_page
 from edgewise.spec import InputError
+from edgewise.spec.files import path_text
 from edgewise.spec.opening import Opening
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def live(models: Models, *, origin: Origin, reading: Reading, output: Output, pa
     from edgewise.cli.live_view import Sinks, Viewer
     from edgewise.runtime.grabber import Grabber, Retrying
 
-    _check(models, output, page)
+    _check(models, origin, output, page)
     if len(models) == 1:
         file, opening = chosen_of(models[0], opening)
         models = [file]
@@ -76,13 +78,24 @@ def live(models: Models, *, origin: Origin, reading: Reading, output: Output, pa
             typer.echo(session.summary(), err=True)
 
 
-def _check(models: Sequence[Path], output: Output, page: Page) -> None:
+def _check(models: Sequence[Path], origin: Origin, output: Output, page: Page) -> None:
     if page.web is None and len(models) > 1:
         raise InputError(
             f"{len(models)} models without --web", "one model", "add --web to choose among them in a browser"
         )
     if page.web is not None and output.window:
         raise InputError("--web together with --window", "one of them")
+    for model in models if len(models) > 1 else ():
+        if not model.is_file():
+            raise InputError(
+                f"{path_text(model)} is not a model file", "model files to choose from",
+                "give an address for the page with its port, such as --web 0.0.0.0:8000",
+            )  # fmt: skip
+    if page.web is None and page.certificate is not None:
+        raise InputError("--certificate without --web", "both, or neither")
+    refuse_input("--jsonl", output.jsonl)
+    if output.record and origin.source and os.path.realpath(output.record) == os.path.realpath(origin.source):
+        raise InputError(f"--record {path_text(output.record)} is the source", "another file")
     if (page.certificate is None) != (page.certificate_key is None):
         raise InputError("one of --certificate and --certificate-key", "both, or neither")
 

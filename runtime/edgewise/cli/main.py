@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgewise.cli.console import interrupted, report_error
+from edgewise.cli.console import interrupted, make_streams_usable, report_error
 from edgewise.spec.errors import EdgewiseError
 
 COMMANDS = ("demo", "train", "evaluate", "predict", "live", "benchmark", "compare", "inspect", "package")
@@ -72,6 +72,7 @@ def __getattr__(name: str) -> typer.Typer:
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 the user can mend it, 2 usage, 130 stopped by Ctrl-C."""
+    make_streams_usable()
     try:
         make_app(*sys.argv[1:2])()
     except EdgewiseError as error:

@@ -13,9 +13,10 @@ from typing import Annotated, Any
 
 import typer
 
+from edgewise.cli.console import visible
 from edgewise.cli.grouping import Command, in_place_of
 from edgewise.spec.files import path_text
-from edgewise.spec.opening import AUTO, Opening
+from edgewise.spec.opening import AUTO, MOST_THREADS, Opening
 
 PANEL = "Running the model"
 """Panel of the help."""
@@ -70,7 +71,7 @@ OPTIONS: dict[str, Any] = {
     "provider": Annotated[
         str | None, _option("What computes: cpu, or what the engine lists, such as cuda or tensorrt.", "cpu"),
     ],
-    "threads": Annotated[int | None, _option("CPU threads of the engine.", "all cores", min=1)],
+    "threads": Annotated[int | None, _option("CPU threads of the engine.", "all cores", min=1, max=MOST_THREADS)],
     "precision": Annotated[
         str | None, _option("What floats are computed in: fp32, or bf16 where engine and CPU have it.", "fp32"),
     ],
@@ -105,7 +106,7 @@ class _Echo(logging.Handler):
     """Writes messages to standard error."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        typer.echo(record.getMessage(), err=True)
+        typer.echo(visible(record.getMessage()), err=True)
 
 
 def _echo_log() -> None:

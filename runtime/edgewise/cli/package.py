@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgewise.cli.console import load
+from edgewise.cli.console import load, visible
 from edgewise.cli.model_options import chosen_of
 from edgewise.export.targets import Target
 from edgewise.spec.opening import Opening
@@ -32,10 +32,10 @@ def package(
     packaging = load("edgewise.export.packaging", "export")
     model = _chosen(model)
     made = packaging.package(model, target, out, overwrite=overwrite)
-    typer.echo(f"{path_text(made.path)}  {made.bytes / 1e6:.1f} MB  SHA-256 {made.sha256}")
+    typer.echo(f"{visible(path_text(made.path))}  {made.bytes / 1e6:.1f} MB  SHA-256 {made.sha256}")
     if made.model != model.name:
         typer.echo(f"the model is called {made.model} in it", err=True)
-    typer.echo(f"next, on the board: unzip it, cd {made.folder}, sh install.sh", err=True)
+    typer.echo(f"next, on the board: unzip it, cd {visible(made.folder)}, sh install.sh", err=True)
 
 
 def _chosen(model: Path) -> Path:

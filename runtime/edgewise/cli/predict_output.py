@@ -16,6 +16,7 @@ from typing import TextIO
 import typer
 
 from edgewise.cli.console import interrupted, load, reporter
+from edgewise.cli.outputs import refuse_input
 from edgewise.runtime.annotate import save_annotated
 from edgewise.runtime.bulk import open_bulk
 from edgewise.runtime.classifier import Classifier
@@ -63,6 +64,7 @@ class Output:
             return
         if self.path.is_dir():
             raise OutputError(f"--out {path_text(self.path)} is a folder", "the name of a file")
+        refuse_input("--out", self.path)
         refuse_overwrite(self.path, overwrite=self.overwrite)
         part = part_of(self.path)
         if part.exists() and not self.resume and not self.overwrite:
@@ -86,8 +88,9 @@ class Shelves:
         return tuple(folder for folder in (self.sort_into, self.annotated) if folder)
 
     def described(self) -> dict[str, str | None]:
-        """The options, as they are typed."""
-        sort_into, annotated = (path_text(folder) if folder else None for folder in (self.sort_into, self.annotated))
+        """The options, wherever they are typed."""
+        folders = (self.sort_into, self.annotated)
+        sort_into, annotated = (path_text(folder.absolute()) if folder else None for folder in folders)
         way = self.way.value if self.sort_into else None
         return {"--sort-into": sort_into, "--sort-with": way, "--save-annotated": annotated}
 

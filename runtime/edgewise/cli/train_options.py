@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from edgewise.spec.opening import MOST_THREADS
+
 DATA, NETWORK, TRAINING, VARIETY, MACHINE = "Data", "Network", "Training", "Varying the photos", "This machine"
 """Panels of the help."""
 
@@ -175,7 +177,8 @@ Precision = Annotated[
     ),
 ]
 Threads = Annotated[
-    int | None, typer.Option(help="CPU threads.", min=1, show_default="all cores", rich_help_panel=MACHINE)
+    int | None,
+    typer.Option(help="CPU threads.", min=1, max=MOST_THREADS, show_default="all cores", rich_help_panel=MACHINE),
 ]
 CacheLimit = Annotated[
     float,

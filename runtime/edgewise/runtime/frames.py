@@ -178,6 +178,8 @@ class FrameSlot:
     def discard(self) -> None:
         """Nobody wants any more: close, and count the frame that waits as dropped."""
         with self._changed:
+            if not self._closed:
+                self.announced = 0  # whoever leaves early sees fewer, which tells nothing of the source
             self._closed = True
             self._dropped += self._waiting is not None
             self._waiting = None

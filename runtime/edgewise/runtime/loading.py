@@ -77,8 +77,9 @@ def load_bulk(path: Path, opening: Opening, most: int | None = None) -> tuple[Lo
     opener = Opener(path, opening)
     choice, _, plan = opener.plans(bulk=True)
     opener.warn(choice)
-    first = opener.load(choice.with_threads(plan.threads))
-    streams = min(plan.streams, most or plan.streams, copies_that_fit(len(first.model.content)))
+    streams = min(plan.streams, most or plan.streams, copies_that_fit(len(opener.file.content)))
+    # The cores of copies that are left out, for lack of memory or pictures, go to the others.
+    first = opener.load(choice.with_threads(max(1, plan.threads * plan.streams // streams)))
     return first, (first.backend, *(first.another() for _ in range(streams - 1))), plan.batch
 
 
@@ -115,7 +116,7 @@ class Opener:
     def warn(self, choice: Choice) -> None:
         """Tell the user where an engine that was asked for gives other answers."""
         if caution := choice.caution(self._scheme):
-            logger.warning("%s: %s; leave --backend out for exact ones", path_text(self.file.path.name), caution)
+            logger.warning("%s: %s; another --backend gives exact ones", path_text(self.file.path.name), caution)
 
     def tuning(self, choices: tuple[Choice, ...]) -> Tuning:
         """What is fastest, measured or remembered."""

@@ -152,7 +152,7 @@ class Lines:
 
     Args:
         path: the file; it is there from the start.
-        overwrite: replace an existing file.
+        overwrite: replace an existing file, once there is something to write.
 
     Raises:
         OutputError: the file exists already or cannot be written.
@@ -167,7 +167,8 @@ class Lines:
     def __enter__(self) -> Lines:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("wb", buffering=0)
+            self._file = self._path.open("ab", buffering=0)
+            self._old = self._file.tell() > 0
         except OSError as error:
             raise self._unwritable(error) from error
         return self
@@ -178,6 +179,10 @@ class Lines:
     def write(self, line: str) -> None:
         """Append one line, whole or, where the disk is full, not at all."""
         content = line.encode("utf-8", "backslashreplace") + b"\n"
+        if self._old:
+            self._file.truncate(0)
+            self._file.seek(0)
+            self._old = False
         end = self._file.tell()
         try:
             if self._file.write(content) < len(content):

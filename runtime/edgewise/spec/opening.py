@@ -8,6 +8,9 @@ from pathlib import Path
 AUTO = "auto"
 """The backend that is found out by measuring."""
 
+MOST_THREADS = 1024
+"""Threads that may be asked for; systems refuse some thousands, and engines do not survive that."""
+
 FOREIGN = ("labels", "normalize", "input_layout", "color_order", "image_size", "output_kind")
 """Fields that describe files which Edgewise did not export, and which it cannot always find out."""
 

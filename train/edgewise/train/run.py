@@ -265,7 +265,7 @@ def _digest(value: Any) -> str:
 def photo_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a ``photos.csv``, all columns there. Raises ModelError: it cannot be read, or is damaged."""
     try:
-        rows = list(csv.DictReader(io.StringIO(_read_text(path))))
+        rows = list(csv.DictReader(io.StringIO(_read_text(path), newline="")))
     except csv.Error as error:
         raise ModelError(f"{path} cannot be read as CSV: {error}", "a complete run folder", "train again") from error
     for row in rows:
@@ -290,6 +290,7 @@ def _read_text(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_TEXT_BYTES:
             raise ModelError(f"{path} is {path.stat().st_size} bytes long", f"at most {MAX_TEXT_BYTES}")
-        return path.read_text(encoding="utf-8", errors="surrogateescape")
+        # As bytes: reading text would make a carriage return within a file's name a line feed.
+        return path.read_bytes().decode("utf-8", "surrogateescape")
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error}", "a complete run folder", "train again") from error

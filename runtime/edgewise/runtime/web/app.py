@@ -35,6 +35,10 @@ _TRY_LATER = 1013
 """WebSocket close code, RFC 6455 and its registry: try again later."""
 
 
+_FAILED = 1011
+"""The same: the server met what it did not expect."""
+
+
 class Visit(Protocol):
     """One browser's camera. A protocol, because the app knows nothing of models."""
 
@@ -78,7 +82,10 @@ class _Page:
         ready.set()
         with self.show.channel.viewer():
             # Opening a model takes a while, and pictures go on meanwhile.
-            tasks = [asyncio.create_task(self._send(socket, ready)), asyncio.create_task(self._carry_out(commands))]
+            tasks = [
+                asyncio.create_task(self._send(socket, ready)),
+                asyncio.create_task(self._carry_out(socket, commands)),
+            ]
             try:
                 await self._listen(socket, ready, commands)
             except (WebSocketDisconnect, RuntimeError):
@@ -101,9 +108,13 @@ class _Page:
             except (WebSocketDisconnect, RuntimeError):
                 return  # the viewer left
 
-    async def _carry_out(self, commands: asyncio.Queue[dict[str, Any]]) -> None:
-        while True:
-            await asyncio.to_thread(_carried_out, self.show, await commands.get())
+    async def _carry_out(self, socket: WebSocket, commands: asyncio.Queue[dict[str, Any]]) -> None:
+        try:
+            while True:
+                await asyncio.to_thread(_carried_out, self.show, await commands.get())
+        except Exception:
+            await socket.close(_FAILED)  # so that the page connects again, and is heard
+            raise
 
     async def _listen(self, socket: WebSocket, ready: asyncio.Event, commands: asyncio.Queue[dict[str, Any]]) -> None:
         while True:

@@ -43,12 +43,14 @@ class Guard:
         token: what a visitor has to show, in a cookie, as a bearer token or once in the address; None: nothing.
         hosts: values of the header Host that are answered; None: any.
         secure: served over TLS, so that the cookie may not travel without it.
+        cookie: its name; a browser sends all cookies of a host to each of its ports.
     """
 
     app: App
     token: str | None
     hosts: frozenset[str] | None
     secure: bool = False
+    cookie: str = COOKIE
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -83,7 +85,7 @@ class Guard:
 
     def _is_shown(self, scope: Scope, headers: dict[str, str]) -> bool:
         kind, _, bearer = headers.get("authorization", "").partition(" ")
-        shown = [_cookie(headers.get("cookie", "")), bearer if kind.lower() == "bearer" else ""]
+        shown = [_cookie(headers.get("cookie", ""), self.cookie), bearer if kind.lower() == "bearer" else ""]
         return any(map(self._fits, shown)) or self._shown_in_address(scope)
 
     def _shown_in_address(self, scope: Scope) -> bool:
@@ -95,7 +97,8 @@ class Guard:
 
     async def _welcome(self, send: Send) -> None:
         """Turn the token in the address into a cookie, so that it stays out of history and pictures of the screen."""
-        cookie = f"{COOKIE}={self.token}; Path=/; HttpOnly; SameSite=Strict" + "; Secure" * self.secure
+        # Lax, as the address may be followed from another site, such as a mail. No GET changes anything here.
+        cookie = f"{self.cookie}={self.token}; Path=/; HttpOnly; SameSite=Lax" + "; Secure" * self.secure
         headers = [(b"location", b"/"), (b"set-cookie", cookie.encode()), (b"content-length", b"0")]
         start = {"type": "http.response.start", "status": 303, "headers": headers}
         guarded = self._with_headers(send, "")
@@ -122,9 +125,9 @@ def content_policy(host: str) -> str:
     )
 
 
-def _cookie(header: str) -> str:
+def _cookie(header: str, name: str) -> str:
     try:
-        morsel = SimpleCookie(header).get(COOKIE)
+        morsel = SimpleCookie(header).get(name)
     except CookieError:
         return ""
     return morsel.value if morsel else ""

@@ -12,8 +12,9 @@ import uvicorn
 
 from edgewise.runtime.web.address import Address
 from edgewise.runtime.web.app import Show, make_app
-from edgewise.runtime.web.guard import Guard
+from edgewise.runtime.web.guard import COOKIE, Guard
 from edgewise.spec import InputError
+from edgewise.spec.files import path_text
 
 MAX_MESSAGE = 1 << 20
 """Longest message on a socket, in bytes; a browser's picture has about 50,000."""
@@ -75,7 +76,8 @@ def serve(
         InputError: the certificate cannot be used.
     """
     port = listener.getsockname()[1]
-    app = Guard(make_app(show), address.token, address.hosts(port), secure=certificate is not None)
+    secure, cookie = certificate is not None, f"{COOKIE}_{port}"
+    app = Guard(make_app(show), address.token, address.hosts(port), secure, cookie)
     config = uvicorn.Config(
         app, log_level="critical", access_log=False, server_header=False, ws_max_size=MAX_MESSAGE,
         h11_max_incomplete_event_size=MAX_HEADERS, limit_concurrency=MAX_CONNECTIONS, http="h11",
@@ -86,10 +88,16 @@ def serve(
         config.load()
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise InputError(
-            f"the certificate cannot be used: {error}", "two PEM files that belong together",
+            f"the certificate cannot be used: {_reason(certificate, error)}", "two PEM files that belong together",
             "make some: openssl req -x509 -newkey rsa:2048 -nodes -days 365 -subj /CN=edgewise "
             "-keyout key.pem -out cert.pem",
         ) from error  # fmt: skip
     server = uvicorn.Server(config)
     started(lambda: setattr(server, "should_exit", True))
     server.run(sockets=[listener])
+
+
+def _reason(certificate: Certificate | None, error: Exception) -> str:
+    paths = (certificate.file, certificate.key) if certificate else ()
+    missing = [path_text(path) for path in paths if not Path(path).is_file()]
+    return f"{missing[0]} is not a file" if missing else str(error)

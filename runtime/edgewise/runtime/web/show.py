@@ -77,6 +77,7 @@ class LiveShow:
         self.name = next(iter(self._models))
         self.classifier = self._open(self.name)
         self.session = Session(self.classifier, frames, replace(settings, top_k=_MOST_CLASSES))
+        self._top_k = settings.top_k
         self._reopened = self._refused = 0
         self._refusal: _Refusal | None = None
 
@@ -92,7 +93,7 @@ class LiveShow:
         was: State | None = None
         told = 0.0
         for state in self.session.states(idle=_QUIET_SECONDS / 2):
-            if not heard(state):
+            if not heard(_cut(state, self._top_k)):
                 return False
             self._reopened += isinstance(state, Answer) and isinstance(was, Lost)
             if (
@@ -122,6 +123,7 @@ class LiveShow:
                     self._use(command.get("name"))
                 elif command.get("type") == "set":
                     self.session.change(_changed(self.session.settings, command))
+                self._refusal = None
             except EdgewiseError as error:
                 self._refusal, self._refused = _Refusal(str(error), time.monotonic()), self._refused + 1
                 told = {**self.channel.newest.message, **self._now(), "notice": str(error)}
@@ -133,7 +135,7 @@ class LiveShow:
         return BrowserCamera(self)
 
     def _use(self, name: Any) -> None:
-        if name not in self._models:
+        if not isinstance(name, str) or name not in self._models:
             raise InputError(f"there is no model {name!r} here", "one of " + ", ".join(self._models))
         self.classifier, self.name = self._open(name), name
         self.session.use(self.classifier)
@@ -144,9 +146,7 @@ class LiveShow:
     def _publish(self, state: State) -> None:
         if isinstance(state, Answer):
             jpeg = encode(state.frame.picture) if self.channel.viewers else None
-            refusal = self._refusal
-            notice = refusal.text if refusal and time.monotonic() - refusal.at < REFUSAL_SECONDS else None
-            self.channel.publish({**self._now(), **self._answer(state), "notice": notice}, jpeg)
+            self.channel.publish({**self._now(), **self._answer(state), "notice": self._refusal_text()}, jpeg)
             return
         message = {**_told(self.channel.newest.message), **self._now(), "up": 0}
         if isinstance(state, Lost):
@@ -155,8 +155,13 @@ class LiveShow:
         elif message["label"] is None:
             message |= {"status": "waiting", "notice": "Waiting for the first picture."}
         else:
-            message |= {"up": 1}
+            message |= {"up": 1, "notice": self._refusal_text()}
         self.channel.publish(message, None)
+
+    def _refusal_text(self) -> str | None:
+        """What the newest change was refused for, for some seconds."""
+        refusal = self._refusal
+        return refusal.text if refusal and time.monotonic() - refusal.at < REFUSAL_SECONDS else None
 
     def _now(self) -> dict[str, Any]:
         """What holds for every viewer, whatever the frame."""
@@ -218,6 +223,13 @@ class BrowserCamera:
         }  # fmt: skip
 
 
+def _cut(state: State, top_k: int) -> State:
+    """A state with as many classes as were asked for; the page itself lets a viewer choose."""
+    if not isinstance(state, Answer):
+        return state
+    return replace(state, prediction=replace(state.prediction, top=state.prediction.top[:top_k]))
+
+
 def by_name(paths: Sequence[Path]) -> dict[str, Path]:
     """Name model files by their file names, with their folders where those are equal."""
     names = [path.name for path in paths]
@@ -254,7 +266,7 @@ def _told(message: Mapping[str, Any]) -> dict[str, Any]:
 def _changed(settings: Settings, command: Mapping[str, Any]) -> Settings:
     smoothing, threshold = command.get("smoothing"), command.get("threshold")
     if smoothing is not None:
-        if smoothing not in {method.value for method in Method}:
+        if smoothing not in [method.value for method in Method]:
             raise InputError(f"smoothing {smoothing!r}", "one of " + ", ".join(method.value for method in Method))
         settings = replace(settings, smoothing=replace(settings.smoothing, method=Method(smoothing)))
     if threshold is not None:

@@ -2,10 +2,15 @@
 const SIDE = 480, QUALITY = 0.8;
 
 export class Camera {
-  constructor(canvas, answered, tell) {
-    Object.assign(this, { canvas, answered, tell, facing: "environment", stream: null, socket: null, paused: false, waiting: false });
+  constructor(canvas, answered, tell, lost) {
+    Object.assign(this, { canvas, answered, tell, lost, facing: "environment", wish: null, stream: null, socket: null, paused: false, waiting: false });
     this.video = document.createElement("video");
     this.video.muted = this.video.playsInline = true;
+  }
+
+  // Whether it is on, or the browser is asking for it.
+  get wanted() {
+    return this.wish !== null;
   }
 
   // True once pictures flow. A browser gives its camera only to a page on this machine or over https.
@@ -15,8 +20,9 @@ export class Camera {
       return false;
     }
     try {
-      await this.open();
+      if (!(await this.open())) return false;
     } catch (error) {
+      this.release();
       this.tell(`The camera cannot be used: ${error.message || error.name}.`);
       return false;
     }
@@ -25,14 +31,35 @@ export class Camera {
     return true;
   }
 
+  // False where another call came while the browser asked the person, or stop() did: the later one counts.
   async open() {
-    this.stream?.getTracks().forEach((track) => track.stop());
-    this.stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: this.facing, width: { ideal: 640 } }, audio: false });
-    this.video.srcObject = this.stream;
+    this.release();
+    const wish = (this.wish = Symbol());
+    const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: this.facing, width: { ideal: 640 } }, audio: false });
+    if (this.wish !== wish) {
+      stream.getTracks().forEach((track) => track.stop());
+      return false;
+    }
+    this.stream = this.video.srcObject = stream;
+    for (const track of stream.getTracks()) track.onended = () => this.stream === stream && this.lose("The camera is gone");
     await this.video.play();
+    return this.wish === wish;
+  }
+
+  release() {
+    this.wish = null;
+    this.stream?.getTracks().forEach((track) => track.stop());
+    this.stream = null;
+  }
+
+  lose(why) {
+    this.stop();
+    this.tell(`${why}. Choose "My camera" to try again.`);
+    this.lost();
   }
 
   connect() {
+    this.socket?.close();
     const socket = new WebSocket(this.address);
     this.socket = socket;
     this.waiting = false;
@@ -67,7 +94,11 @@ export class Camera {
 
   async turn() {
     this.facing = this.facing === "environment" ? "user" : "environment";
-    try { await this.open(); } catch (error) { this.tell(`The other camera cannot be used: ${error.message || error.name}.`); }
+    try {
+      if (await this.open()) this.send();
+    } catch (error) {
+      this.lose(`The other camera cannot be used: ${error.message || error.name}`);
+    }
   }
 
   pause(paused) {
@@ -76,8 +107,7 @@ export class Camera {
   }
 
   stop() {
-    this.stream?.getTracks().forEach((track) => track.stop());
-    this.stream = null;
+    this.release();
     const socket = this.socket;
     this.socket = null;
     socket?.close();

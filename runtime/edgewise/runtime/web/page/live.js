@@ -7,7 +7,7 @@ const $ = (id) => document.getElementById(id);
 const canvas = $("picture"), pen = canvas.getContext("2d");
 const timeline = new Timeline($("timeline"), $("legend")), chart = new Chart($("chart"), $("scale"));
 const STALE_MS = 3000, RETRY_MS = [500, 1000, 2000, 4000];
-const camera = new Camera(canvas, answered, (text) => notice(text));
+const camera = new Camera(canvas, answered, (text) => notice(text), () => status("lost", "camera lost"));
 let socket = null, tries = 0, heard = 0, paused = false, mine = false, state = null;
 
 function address(path) {
@@ -149,6 +149,7 @@ function threshold() {
 }
 
 async function own(wanted) {
+  if (wanted && camera.wanted) return;
   if (wanted && !(await camera.start(address("camera")))) return;
   if (!wanted) camera.stop();
   mine = wanted;
