@@ -162,14 +162,7 @@ def test_the_ladder_goes_on_until_a_file_passes_and_says_what_it_tried(
         return conversion.convert(network, numerics, model_format) if len(numerics.floats) > 2 else always(0)
 
     converted.setattr(release, "convert", convert)
-    monkey_judge = release.judge
-    converted.setattr(
-        release,
-        "judge",
-        lambda backends, held, scheme, _, *rest, **more: _strict(
-            monkey_judge(backends, held, scheme, 100, *rest, **more)
-        ),
-    )
+    refused_where(converted, always_the_same)
     assert edgewise("export", "onnx", small_run, "--out", tmp_path, "--quantize", "int8") == 0
     (row,) = index(tmp_path)
     tried = [attempt["attempt"] for attempt in row["attempts"]]
@@ -194,15 +187,10 @@ def test_what_took_the_place_of_another_file_is_not_made_again(
     def convert(network: Network, numerics: Numerics, model_format: Format) -> bytes:
         return conversion.convert(network, numerics, model_format) if numerics.bits == 16 else always(0)
 
-    judge = release.judge
     converted.setattr(release, "convert", convert)
     converted.setattr(ladder, "FLOAT_SHARES", ())
     converted.setattr("edgewise.export.calibration.METHODS", {"min-max": min_max})
-    converted.setattr(
-        release,
-        "judge",
-        lambda backends, held, scheme, _, *rest, **more: _strict(judge(backends, held, scheme, 100, *rest, **more)),
-    )
+    refused_where(converted, always_the_same)
     words = ("export", "onnx", small_run, "--out", tmp_path, "--max-drop", "100", "--quantize", "int8")
     assert edgewise(*words) == 0
     assert "small-int8.onnx is left out: small-w8a16.onnx takes its place" in capsys.readouterr().err
@@ -221,13 +209,10 @@ def test_what_took_the_place_of_another_file_does_not_where_more_may_be_lost(
 ) -> None:
     allowed = 90.0
 
-    def judge(backends: Sequence[Backend], held: Any, scheme: Scheme, _: float, *rest: Any, **more: Any) -> Verdict:
-        lost = 95.0 if scheme is Scheme.INT8 else 0.0
-        verdict = original(backends, held, scheme, 100, *rest, **more)
-        return replace(verdict, refusal="too much is lost" if lost > allowed else None)
+    def too_much_lost(_: Verdict, scheme: Scheme) -> bool:
+        return scheme is Scheme.INT8 and allowed < 95
 
-    original = release.judge
-    converted.setattr(release, "judge", judge)
+    refused_where(converted, too_much_lost)
     converted.setattr(ladder, "FLOAT_SHARES", ())
     converted.setattr("edgewise.export.calibration.METHODS", {"min-max": min_max})
     words = ("export", "onnx", small_run, "--out", tmp_path, "--quantize", "int8", "--max-drop")
@@ -241,10 +226,19 @@ def test_what_took_the_place_of_another_file_does_not_where_more_may_be_lost(
     assert "small-int8.onnx is there already" in capsys.readouterr().err
 
 
-def _strict(verdict: Verdict) -> Verdict:
-    """Refuses what gives the same answer always."""
-    constant = verdict.parity.max_difference > 0.5
-    return replace(verdict, refusal="it always says the same" if constant else None)
+def always_the_same(verdict: Verdict, _: Scheme) -> bool:
+    return verdict.parity.max_difference > 0.5
+
+
+def refused_where(patch: pytest.MonkeyPatch, refused: Callable[[Verdict, Scheme], bool]) -> None:
+    """Let nothing but ``refused`` decide which files pass."""
+    judge = release.judge
+
+    def judged(backends: Sequence[Backend], held: Any, scheme: Scheme, _: float, *rest: Any, **more: Any) -> Verdict:
+        verdict = judge(backends, held, scheme, 100, *rest, **more)
+        return replace(verdict, refusal="it is refused" if refused(verdict, scheme) else None)
+
+    patch.setattr(release, "judge", judged)
 
 
 def test_a_file_that_cannot_be_made_does_not_stop_the_others(

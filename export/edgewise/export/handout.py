@@ -10,6 +10,7 @@ from edgewise.export.wheel import Wheel
 from edgewise.runtime.modelfile import ModelFile
 from edgewise.spec import Format, Scheme
 from edgewise.spec.files import path_text
+from edgewise.spec.printable import printable
 
 _NUMBERS = {
     Scheme.INT8: ", 8-bit integers",
@@ -23,8 +24,7 @@ MOST_LABELS = 200
 
 def escaped(text: str) -> str:
     """Text from a file or name, so that Markdown shows it letter by letter and on one line."""
-    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    return re.sub(r"([!-&(-+./:-@\[-`{-~])", r"\\\1", shown)
+    return re.sub(r"([!-&(-+./:-@\[-`{-~])", r"\\\1", printable(text))
 
 
 def readme(model: ModelFile, name: str, target: Target, wheel: Wheel) -> dict[str, str]:

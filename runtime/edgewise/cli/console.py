@@ -14,6 +14,7 @@ from types import ModuleType
 import typer
 
 from edgewise.spec.errors import EdgewiseError, ExtraMissingError
+from edgewise.spec.printable import printable
 from edgewise.spec.progress import Reporter, Step
 
 EXTRA_OF_MODULE = {
@@ -70,11 +71,8 @@ def command_line(*words: object) -> str:
 
 
 def visible(text: object) -> str:
-    """Text in which what could move a terminal's cursor, such as in the name of a file, is written out."""
-    return "".join(
-        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode("ascii")
-        for char in str(text)
-    )
+    """Text that may have several lines, without anything that steers a terminal."""
+    return printable(str(text), keep="\n\t")
 
 
 def report_error(error: EdgewiseError) -> None:

@@ -12,6 +12,7 @@ import typer
 from edgewise.cli.console import load
 from edgewise.cli.model_options import chosen_of
 from edgewise.spec.opening import Opening
+from edgewise.spec.printable import printable
 
 if TYPE_CHECKING:
     from edgewise.train.run import Run
@@ -53,11 +54,7 @@ def inspect(
         return
     for line in lines:
         # Names come from the file: nothing in them may steer the terminal.
-        typer.echo("".join(char if char.isprintable() else _escaped(char) for char in line))
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape").decode("ascii")
+        typer.echo(printable(line))
 
 
 def _file_lines(data: Mapping[str, Any]) -> Iterable[str]:

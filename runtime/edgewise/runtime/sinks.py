@@ -20,6 +20,7 @@ from edgewise.runtime.rows import Row
 from edgewise.spec import EdgewiseError
 from edgewise.spec.csv_rows import CsvWriter
 from edgewise.spec.files import path_text
+from edgewise.spec.printable import printable
 
 
 class Layout(str, Enum):
@@ -114,7 +115,7 @@ def top_json(prediction: Prediction) -> list[dict[str, Any]]:
 def error_text(error: EdgewiseError) -> str:
     """Write an error on one line; line ends and control characters inside, as file names may have, are escaped."""
     parts = (error.got, error.expected and f"expected: {error.expected}", error.do and f"do: {error.do}")
-    return "; ".join(_printable(part) for part in parts if part)
+    return "; ".join(printable(part) for part in parts if part)
 
 
 class _Jsonl:
@@ -148,8 +149,8 @@ class _Table:
 
     def __init__(self, stream: Prompt, labels: Sequence[str], names: Iterable[str]) -> None:
         self._stream = stream
-        self._path_width = min(60, max((_width(_printable(path_text(name))) for name in names), default=40))
-        self._label_width = max(_width(_printable(label)) for label in (*labels, "unknown"))
+        self._path_width = min(60, max((_width(printable(path_text(name))) for name in names), default=40))
+        self._label_width = max(_width(printable(label)) for label in (*labels, "unknown"))
         self._put("photo", "label", "probability", "next")
 
     def _put(self, path: str, label: str, probability: str, rest: str) -> None:
@@ -157,18 +158,14 @@ class _Table:
         self._stream.write("  ".join(cells).rstrip() + "\n")
 
     def write(self, row: Row) -> None:
-        path = _printable(path_text(row.name))
+        path = printable(path_text(row.name))
         if row.prediction is None:
             self._put(path, "-", "-", f"error: {error_text(row.error)}" if row.error else "")
             return
         top = row.prediction.top
         others = [score for score in top if score.label != row.prediction.label]
-        rest = ", ".join(f"{_printable(score.label)} {score.probability:.1%}" for score in others)
-        self._put(path, _printable(row.prediction.label), f"{row.prediction.probability:.1%}", rest)
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+        rest = ", ".join(f"{printable(score.label)} {score.probability:.1%}" for score in others)
+        self._put(path, printable(row.prediction.label), f"{row.prediction.probability:.1%}", rest)
 
 
 def _width(text: str) -> int:

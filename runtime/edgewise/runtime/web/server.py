@@ -99,5 +99,5 @@ def serve(
 
 def _reason(certificate: Certificate | None, error: Exception) -> str:
     paths = (certificate.file, certificate.key) if certificate else ()
-    missing = [path_text(path) for path in paths if not Path(path).is_file()]
+    missing = [path_text(path) for path in paths if not path.is_file()]
     return f"{missing[0]} is not a file" if missing else str(error)
