@@ -248,6 +248,16 @@ def test_fit_shrinks_by_area() -> None:
     assert difference(fit(fine, 64, 16), np.full((64, 16, 3), 100, np.uint8)) == 0
 
 
+def test_fit_halves_even_pictures_by_means_of_four_before_anything_else() -> None:
+    large = scene(96, 128)
+    means = large.reshape(48, 2, 64, 2, 3).mean(axis=(1, 3))
+    assert np.abs(fit(large, 48, 64) - means).max() <= 0.5
+    assert np.array_equal(fit(large, 40, 50), fit(fit(large, 48, 64), 40, 50))
+    for picture, height in ((large, 49), (large[:95], 40)):  # half of it is too small, half of an odd side is none
+        mean = cv2.resize(picture, (50, height), interpolation=cv2.INTER_AREA)
+        assert np.array_equal(fit(picture, height, 50), mean)
+
+
 def test_fit_enlarges_with_half_pixel_centres() -> None:
     row = np.array([0, 100, 200], np.uint8)[None, :, None].repeat(3, 2)
     expected = np.array([0, 25, 75, 125, 175, 200], np.uint8)
