@@ -22,7 +22,7 @@ from edgewise.export.quantization import Range
 from edgewise.spec import ExtraMissingError, InputError
 from edgewise.spec.progress import Reporter, Silent
 from edgewise.spec.quiet import quiet_stderr
-from edgewise.train.framework import seed_everything
+from edgewise.train.framework import prepare_process
 from edgewise.train.pixels import Pixels
 
 PATTERNS: Mapping[str, tuple[int, int]] = {"2:4": (2, 4)}
@@ -119,7 +119,7 @@ def compress(
     """
     reporter = reporter or Silent()
     _check(network, photos, ranges)
-    seed_everything((settings or QUANTIZING).seed)
+    prepare_process((settings or QUANTIZING).seed)
     begun = time.monotonic()
     work = _Work(network, photos, settings or CHANGING, settings or QUANTIZING, reporter)
     if wanted.sparse:

@@ -52,7 +52,7 @@ def use_threads(threads: int | None) -> None:
 
 
 def prepare_process(seed: int, threads: int | None = None, *, deterministic: bool = False) -> None:
-    """Set up TensorFlow for a training.
+    """Set up TensorFlow for a training, or a fine-tuning.
 
     Args:
         seed: of Python, NumPy and TensorFlow.
