@@ -23,7 +23,7 @@ PHOTO_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".t
 """Suffixes, in lower case, of files that are taken for photos; others are left alone and counted."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LabelledPhoto:
     """A photo and its class, as its folder or a CSV file says."""
 

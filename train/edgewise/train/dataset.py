@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import stat
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from reprlib import repr as short
@@ -38,6 +38,9 @@ EMPTY = hashlib.sha256(b"").hexdigest()
 MAX_NAMES_BYTES = 1 << 20
 """Longest file of class names that is read, in bytes."""
 
+
+AT_ONCE = 1024
+"""Photos whose digests a pool of threads is asked for at once."""
 
 NAMED_SKIPS = 5
 """Skipped photos that are named one by one; the rest are counted."""
@@ -224,7 +227,7 @@ def _digest(folder: PhotoFolder, reporter: Reporter) -> tuple[dict[str, list[Exa
     with reporter.task("reading photos", total) as step, ThreadPoolExecutor() as pool:
         for name, photos in folder.splits.items():
             examples[name] = []
-            for photo, digest in zip(photos, pool.map(_try_digest, photos), strict=True):
+            for photo, digest in zip(photos, _digests(photos, pool), strict=True):
                 step()
                 if len(digest) != len(EMPTY):
                     skipped.append(Skipped(photo.path, digest))
@@ -233,6 +236,12 @@ def _digest(folder: PhotoFolder, reporter: Reporter) -> tuple[dict[str, list[Exa
                 else:
                     examples[name].append(Example(photo.path, photo.label, index[photo.label], digest))
     return examples, skipped
+
+
+def _digests(photos: Sequence[LabelledPhoto], pool: Executor) -> Iterator[str]:
+    """What `_try_digest` says of each. Asked for all at once, a pool would hold 1 KB for every photo there is."""
+    for start in range(0, len(photos), AT_ONCE):
+        yield from pool.map(_try_digest, photos[start : start + AT_ONCE])
 
 
 def _try_digest(photo: LabelledPhoto) -> str:
