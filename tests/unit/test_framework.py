@@ -29,6 +29,20 @@ fill()
 print(min(fill() for _ in range(5)))
 """
 
+GIVE_BACK = """
+import numpy as np
+from edgewise.train import framework
+
+def resident():
+    return int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmRSS"))) >> 10
+
+framework.prepare_process(0)
+np.ones(256 << 20, np.uint8)
+kept = resident()
+framework.give_freed_memory_back()
+print(kept - resident())
+"""
+
 CONVOLVE = """
 from edgewise.train.framework import tf
 
@@ -41,6 +55,13 @@ def test_a_large_buffer_is_taken_again_without_the_system_clearing_it():
     told = subprocess.run([sys.executable, "-c", TAKE_TWICE], capture_output=True, text=True, check=True).stdout
 
     assert int(told) < 1000  # 16,384 pages of 4 KiB
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="read from Linux and glibc")
+def test_what_was_kept_is_given_back_at_the_end():
+    told = subprocess.run([sys.executable, "-c", GIVE_BACK], capture_output=True, text=True, check=True).stdout
+
+    assert int(told) > 250  # of 256 MiB
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="kernels for x86")

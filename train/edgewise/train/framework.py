@@ -34,7 +34,7 @@ except ModuleNotFoundError as error:
 
 tf.get_logger().setLevel("ERROR")
 
-__all__ = ["keras", "prepare_process", "seed_everything", "tf", "use_threads"]
+__all__ = ["give_freed_memory_back", "keras", "prepare_process", "seed_everything", "tf", "use_threads"]
 
 
 def use_threads(threads: int | None) -> None:
@@ -73,10 +73,19 @@ def keep_freed_memory() -> None:
     it back at once, and the system clears all of it every time: up to half of a step's time. What is kept has been in
     use at once, so the peak grows by little. Other C libraries are left as they are.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if platform.libc_ver()[0] == "glibc" else None
-    if mallopt:
-        mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, -1)
+    if library := _glibc():
+        library.mallopt(M_MMAP_MAX, 0)
+        library.mallopt(M_TRIM_THRESHOLD, -1)
+
+
+def give_freed_memory_back() -> None:
+    """Give what `keep_freed_memory` has kept until now back to the system, at the end of a training."""
+    if library := _glibc():
+        library.malloc_trim(ctypes.c_size_t(0))
+
+
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
 def seed_everything(seed: int) -> None:

@@ -19,7 +19,7 @@ from edgewise.train.dataset import Dataset, report_skipped
 from edgewise.train.devices import AUTO as ALL_DEVICES
 from edgewise.train.devices import Devices
 from edgewise.train.fitting import Fitting
-from edgewise.train.framework import tf
+from edgewise.train.framework import give_freed_memory_back, tf
 from edgewise.train.head import fit_head
 from edgewise.train.interruption import Checking, noting_ctrl_c
 from edgewise.train.pixels import Pixels
@@ -95,6 +95,8 @@ class Training:
         except OutputError as error:
             do = "free some space, or see to it that the folder can be written; then continue with --resume"
             raise OutputError(error.got, do=do) from error
+        finally:
+            give_freed_memory_back()
 
     def _execute(self, found: tuple[Path, State] | None) -> Run:
         recipe = self.run.config.recipe
