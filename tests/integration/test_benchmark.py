@@ -123,7 +123,6 @@ def test_what_cannot_be_read_is_told_and_everything_is_kept(measured: tuple[Resu
 
 
 def test_the_network_of_a_run_is_the_reference(photos: Path, tmp_path: Path) -> None:
-    pytest.importorskip("tf_keras", reason="the reference needs the extra 'train'")
     from edgewise.benchmarks.task import Job, Task
     from edgewise.benchmarks.worker import measure_latency
     from edgewise.train.architecture import Architecture, keep_blocks

@@ -8,8 +8,6 @@ import sys
 
 import pytest
 
-pytest.importorskip("tensorflow")
-
 TAKE_TWICE = """
 import resource
 import numpy as np
