@@ -48,28 +48,33 @@ tf.nn.conv2d(tf.ones((1, 8, 8, 16)), tf.ones((3, 3, 16, 16)), 1, "SAME")
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's memory is set up")
-def test_a_large_buffer_is_taken_again_without_the_system_clearing_it():
-    told = subprocess.run([sys.executable, "-c", TAKE_TWICE], capture_output=True, text=True, check=True).stdout
-
-    assert int(told) < 1000  # 16,384 pages of 4 KiB
+needs_glibc = pytest.mark.skipif(
+    sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="only glibc's memory is set up"
+)
 
 
-@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="read from Linux and glibc")
-def test_what_was_kept_is_given_back_at_the_end():
-    told = subprocess.run([sys.executable, "-c", GIVE_BACK], capture_output=True, text=True, check=True).stdout
+def told(code: str) -> str:
+    """What a process of its own prints."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
-    assert int(told) > 250  # of 256 MiB
+
+@needs_glibc
+def test_a_large_buffer_is_taken_again_without_the_system_clearing_it() -> None:
+    assert int(told(TAKE_TWICE)) < 1000  # 16,384 pages of 4 KiB
+
+
+@needs_glibc
+def test_what_was_kept_is_given_back_at_the_end() -> None:
+    assert int(told(GIVE_BACK)) > 250  # of 256 MiB
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="kernels for x86")
 @pytest.mark.parametrize(("asked", "used"), [(None, True), ("0", False)])
-def test_the_faster_kernels_compute_unless_they_are_switched_off(monkeypatch, asked, used):
+def test_the_faster_kernels_compute_unless_they_are_switched_off(
+    monkeypatch: pytest.MonkeyPatch, asked: str | None, used: bool
+) -> None:
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     monkeypatch.setenv("ONEDNN_VERBOSE", "1")
     if asked:
         monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", asked)
-
-    told = subprocess.run([sys.executable, "-c", CONVOLVE], capture_output=True, text=True, check=True).stdout
-
-    assert ("convolution" in told) == used
+    assert ("convolution" in told(CONVOLVE)) == used

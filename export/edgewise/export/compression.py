@@ -22,7 +22,7 @@ from edgewise.export.quantization import Range
 from edgewise.spec import ExtraMissingError, InputError
 from edgewise.spec.progress import Reporter, Silent
 from edgewise.spec.quiet import quiet_stderr
-from edgewise.train.framework import prepare_process
+from edgewise.train.framework import give_freed_memory_back, prepare_process
 from edgewise.train.pixels import Pixels
 
 PATTERNS: Mapping[str, tuple[int, int]] = {"2:4": (2, 4)}
@@ -127,6 +127,7 @@ def compress(
     if wanted.cluster:
         work.cluster(wanted.cluster, sparse=wanted.sparse)
     learned = work.quantize(wanted, ranges, floats) if wanted.quantize else None
+    give_freed_memory_back()
     last = work.progress[-1]
     figures = {
         "sparsity": sparsity(work.network),

@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from reprlib import repr as short
 from typing import Any
 
+from edgewise.runtime.ahead import Ahead
 from edgewise.runtime.folders import LabelledPhoto, PhotoFolder, check_class_name, shortened
 from edgewise.runtime.photo_list import read_photos
 from edgewise.spec import DataError, InputError
@@ -39,11 +39,11 @@ MAX_NAMES_BYTES = 1 << 20
 """Longest file of class names that is read, in bytes."""
 
 
-AT_ONCE = 1024
-"""Photos whose digests a pool of threads is asked for at once."""
-
 NAMED_SKIPS = 5
 """Skipped photos that are named one by one; the rest are counted."""
+
+_READERS = 8
+"""Threads that read photos for their digests; more than most machines have cores, because disks are waited for."""
 
 
 @dataclass(frozen=True)
@@ -224,10 +224,10 @@ def _digest(folder: PhotoFolder, reporter: Reporter) -> tuple[dict[str, list[Exa
     examples: dict[str, list[Example]] = {}
     skipped: list[Skipped] = []
     total = sum(map(len, folder.splits.values()))
-    with reporter.task("reading photos", total) as step, ThreadPoolExecutor() as pool:
+    with reporter.task("reading photos", total) as step:
         for name, photos in folder.splits.items():
             examples[name] = []
-            for photo, digest in zip(photos, _digests(photos, pool), strict=True):
+            for photo, digest in zip(photos, _digests(photos), strict=True):
                 step()
                 if len(digest) != len(EMPTY):
                     skipped.append(Skipped(photo.path, digest))
@@ -238,10 +238,10 @@ def _digest(folder: PhotoFolder, reporter: Reporter) -> tuple[dict[str, list[Exa
     return examples, skipped
 
 
-def _digests(photos: Sequence[LabelledPhoto], pool: Executor) -> Iterator[str]:
+def _digests(photos: Iterable[LabelledPhoto]) -> Iterator[str]:
     """What `_try_digest` says of each. Asked for all at once, a pool would hold 1 KB for every photo there is."""
-    for start in range(0, len(photos), AT_ONCE):
-        yield from pool.map(_try_digest, photos[start : start + AT_ONCE])
+    with Ahead(_try_digest, photos, workers=_READERS, ahead=3 * _READERS) as digests:
+        yield from digests
 
 
 def _try_digest(photo: LabelledPhoto) -> str:
