@@ -32,6 +32,7 @@ from edgewise.runtime.modelfile import read_model
 from measure_runtime_scripts import BARE, HOLD, PLAIN, PLAIN_HOLD, RAW
 
 EDGEWISE = [sys.executable, "-c", "from edgewise.cli.main import main; main()"]
+AUTO = ["--backend", "auto"]
 LONG, SHORT = 4000, 3000  # pixels, of 12 megapixels
 
 
@@ -230,16 +231,18 @@ def bulk(model: Path, photos: Sequence[Path], folder: Path, environment: dict[st
         "raw engine on prepared arrays": lambda: raw("arrays"),
         "plain loop of imread, resize and engine": lambda: raw("photos"),
         "`edgewise predict`, start included": lambda: child(command, environment),
+        "the same with `--backend auto`, measured before": lambda: child([*command, *AUTO], environment),
     }
+    child([*EDGEWISE, "predict", str(model), str(photos[0]), "--threads", threads, *AUTO], environment)
     found = in_turn(ways, rounds, warm_up=0)
-    base, loop, ours = found.values()
+    base, loop, *ours = found.values()
     about = f"| .{kind}, {count} photos, {threads} threads"
-    rows = [
-        f"{about}, {name} | {count / took.seconds:.2f}/s | {took.cpu / count:.3f} s each | |"
-        for name, took in found.items()
-    ]
-    rows.append(f"| of the raw engine's rate | {base.seconds / ours.seconds:.1%} | {base.cpu / ours.cpu:.1%} | |")
-    rows.append(f"| against the plain loop | {loop.seconds / ours.seconds:.2f} | {loop.cpu / ours.cpu:.2f} | |")
+    each = [(name, f"{count / took.seconds:.2f}/s | {took.cpu / count:.3f} s each") for name, took in found.items()]
+    rows = [f"{about}, {name} | {figures} | |" for name, figures in each]
+    for name, took in zip(("", ", auto"), ours, strict=True):
+        rate = f"{base.seconds / took.seconds:.1%} | {base.cpu / took.cpu:.1%}"
+        gain = f"{loop.seconds / took.seconds:.2f} | {loop.cpu / took.cpu:.2f}"
+        rows += [f"| of the raw engine's rate{name} | {rate} | |", f"| against the plain loop{name} | {gain} | |"]
     return rows
 
 

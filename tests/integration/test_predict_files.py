@@ -252,9 +252,19 @@ def test_answers_do_not_take_the_place_of_a_photo_or_a_model(
     assert f"--out {name} has the name of a photo, a video or a model" in capsys.readouterr().err
 
 
-def test_resume_needs_a_file(folder: Path, edgewise: Edgewise, capsys: pytest.CaptureFixture[str]) -> None:
-    assert edgewise("predict", MODEL, "photos", "--resume") == 1
-    assert "--resume without --out" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        (("--resume",), "--resume without --out"),
+        (("--overwrite",), "--overwrite without --out"),
+        (("--sort-with", "copy"), "--sort-with copy without --sort-into"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(
+    words: tuple[str, ...], missing: str, folder: Path, edgewise: Edgewise, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert edgewise("predict", MODEL, "photos", *words) == 1
+    assert missing in capsys.readouterr().err
 
 
 # Hostile files

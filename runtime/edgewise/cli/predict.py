@@ -35,7 +35,7 @@ def predict(
     allow_url: options.AllowUrl = False,
     allow_private: options.AllowPrivate = False,
     sort_into: options.SortInto = None,
-    sort_with: options.SortWith = "copy",
+    sort_with: options.SortWith = None,
     save_annotated: options.SaveAnnotated = None,
     *,
     opening: Opening,
@@ -59,7 +59,9 @@ def predict(
     output.check()
     if output.is_parquet:
         load("edgewise.runtime.parquet", "parquet")  # a missing part is told before hours of work
-    shelves = Shelves(sort_into, Way(sort_with), save_annotated)
+    if sort_with and not sort_into:
+        raise InputError(f"--sort-with {sort_with} without --sort-into", "a folder with --sort-into")
+    shelves = Shelves(sort_into, Way(sort_with or Way.COPY), save_annotated)
     found = find(sources, _rules(every, shelves.folders, null=null, url=allow_url, private=allow_private))
     if found.ignored:
         typer.echo(f"files ignored, because they are no photos by their suffix: {found.ignored}", err=True)

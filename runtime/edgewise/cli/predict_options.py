@@ -64,8 +64,12 @@ SortInto = Annotated[
     typer.Option(help="Put each photo into a folder of its class, in this folder.", rich_help_panel=PHOTOS),
 ]
 SortWith = Annotated[
-    Literal["copy", "hardlink", "symlink"],
-    typer.Option(help="How photos get there. Frames and downloads are always copies.", rich_help_panel=PHOTOS),
+    Literal["copy", "hardlink", "symlink"] | None,
+    typer.Option(
+        help="How photos get there. Frames and downloads are always copies.",
+        show_default="copy",
+        rich_help_panel=PHOTOS,
+    ),
 ]
 SaveAnnotated = Annotated[
     Path | None,

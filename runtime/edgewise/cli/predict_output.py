@@ -57,10 +57,9 @@ class Output:
     def check(self) -> None:
         """Raise where it cannot be or must not be written, before any work is done."""
         if self.path is None:
-            if self.resume or self.is_parquet:
-                raise InputError(
-                    "--resume without --out" if self.resume else "--format parquet without --out", "a file with --out"
-                )
+            given = {"--resume": self.resume, "--overwrite": self.overwrite, "--format parquet": self.is_parquet}
+            if option := next((option for option, is_given in given.items() if is_given), None):
+                raise InputError(f"{option} without --out", "a file with --out")
             return
         if self.path.is_dir():
             raise OutputError(f"--out {path_text(self.path)} is a folder", "the name of a file")
