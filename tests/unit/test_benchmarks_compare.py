@@ -180,6 +180,31 @@ def test_what_cannot_be_compared_counts_as_slower() -> None:
     assert "Infinity" not in json.dumps(to_data(compared))
 
 
+def test_results_too_short_for_any_verdict_fail_what_asks_for_one(files: Callable[..., tuple[Path, Path]]) -> None:
+    def short(row: Row) -> Row:
+        return replace(slower(row, 10.0), rounds=slower(row, 10.0).rounds[:2])
+
+    paths = files(BEFORE, replace(BEFORE, rows=tuple(map(short, BEFORE.rows))))
+    done = edgewise(*paths, "--fail-if", "slower:3%")
+    assert done.exit_code == 1
+    assert "cannot be compared: it takes at least 3 rounds of each" in done.stderr
+    assert edgewise(*paths, "--fail-if", "size:3%").exit_code == 0
+
+
+def test_a_condition_that_nobody_can_decide_is_said_to_be_open(files: Callable[..., tuple[Path, Path]]) -> None:
+    def restless(row: Row) -> Row:
+        rounds = (
+            replace(done, samples_ns=tuple(int((1 + number % 2) * each) for each in done.samples_ns))
+            for number, done in enumerate(row.rounds)
+        )
+        return replace(row, rounds=tuple(rounds))
+
+    done = edgewise(*files(BEFORE, changed(restless)), "--fail-if", "slower:3%")
+    assert done.exit_code == 0
+    assert "slower:3% cannot be told for" in done.stderr
+    assert f"of {len(BEFORE.rows)} rows, which fail nothing: see the table" in done.stderr
+
+
 def test_what_broke_is_told_from_what_was_broken_before_and_from_what_took_its_place() -> None:
     gone, *left = (row for row in BEFORE.rows if row.entry.kind.value == "variant")
     other = replace(gone, entry=replace(gone.entry, name="signs-dynamic", scheme="dynamic"))

@@ -61,6 +61,13 @@ def test_a_cpu_that_has_them_is_not_blamed(architecture: str, flag: str) -> None
     assert reasons(row(1.0), replace(X86, architecture=architecture, flags=(flag,))) == {}
 
 
+@pytest.mark.parametrize("backend", ["onnxruntime", "litert"])
+def test_only_products_of_whole_numbers_want_for_their_units(backend: str) -> None:
+    slow = row(1.0, "dynamic")
+    slow = replace(slow, entry=replace(slow.entry, backend=backend))
+    assert ("cpu-lacks" in reasons(slow, replace(X86, flags=("avx2",)))) == (backend == "litert")
+
+
 def test_bfloat16_without_its_instructions_is_told() -> None:
     assert "no instructions for bfloat16" in reasons(row(1.0, "fp32", precision="bf16"))["cpu-lacks"]
 

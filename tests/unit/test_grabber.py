@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.server
 import os
 import re
@@ -17,6 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgewise.runtime import reader_process
 from edgewise.runtime.camera import camera, video
 from edgewise.runtime.frames import Frame
 from edgewise.runtime.grabber import Grabber, Retrying
@@ -172,6 +174,29 @@ def test_a_stream_that_ends_is_opened_again_and_the_count_goes_on(server: http.s
     assert outages[0].reason.endswith(": it gives no more frames")
     assert "secret" not in outages[0].reason
     assert (threading.active_count(), readers(), open_files()) == (threads, children, files)
+
+
+def test_a_machine_that_lacks_file_handles_for_a_moment_loses_the_source_and_finds_it_again(
+    server: http.server.ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, shelf = [0], reader_process._nameless_file
+
+    def sometimes() -> int:
+        opened[0] += 1
+        if opened[0] in (2, 3):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return shelf()
+
+    monkeypatch.setattr(reader_process, "_nameless_file", sometimes)
+    reasons = set()
+
+    def enough() -> bool:
+        reasons.update({grabber.outage.reason} if grabber.outage else ())
+        return server.visits > 2  # type: ignore[attr-defined]
+
+    with Grabber(video(address(server, "/ends")), retrying=Retrying(first=0.3, most=0.3)) as grabber:
+        take_until(grabber, enough)
+    assert any("cannot be read: Too many open files" in reason for reason in reasons)
 
 
 @only_linux

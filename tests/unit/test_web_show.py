@@ -98,6 +98,19 @@ def test_a_lost_source_is_said_to_be_lost_with_the_last_answer(playing: Playing)
     assert (playing.message["reopened"], playing.message["notice"]) == (1, None)
 
 
+def test_a_silent_source_shows_an_old_picture_whose_age_grows(playing: Playing) -> None:
+    playing.put("green")
+    assert playing.message["status"] == "live"
+    wait_until(lambda: playing.message["status"] == "old picture")
+    assert (playing.message["label"], playing.message["up"]) == ("green", 1)
+    assert playing.message["age_ms"] > 1000
+    before = playing.message["age_ms"]
+    wait_until(lambda: playing.message["age_ms"] > before)
+    playing.put("red")
+    assert (playing.message["status"], playing.message["label"]) == ("live", "red")
+    assert playing.message["age_ms"] < before
+
+
 def test_another_model_answers_from_the_next_frame_on(playing: Playing) -> None:
     playing.put("red")
     playing.show.change({"type": "model", "name": "tiny.onnx"})

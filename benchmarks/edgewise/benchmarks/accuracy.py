@@ -123,7 +123,7 @@ def _difference(seen: Judged, other: Judged) -> Difference:
 def _worst(listing: Listing, seen: Judged, other: Judged) -> tuple[Disagreement, ...]:
     """Photos that both answer differently; those first where both are surest."""
     differ = np.flatnonzero(seen.answers.answer != other.answers.answer)
-    sureness = seen.answers.probability[differ] + other.answers.probability[differ]
+    sureness = np.minimum(seen.answers.probability[differ], other.answers.probability[differ])
     chosen: Sequence[int] = [int(n) for n in differ[np.argsort(-sureness, kind="stable")[:WORST]]]
     return tuple(
         Disagreement(

@@ -48,6 +48,15 @@ def failures(condition: Condition, comparison: Comparison) -> tuple[str, ...]:
     return tuple(map(plain, (*met, *(f"{condition.text} counts as met: {broken}" for broken in comparison.broken))))
 
 
+def undecided(condition: Condition, comparison: Comparison) -> str:
+    """For how many rows nobody can tell whether they meet the condition; empty: for none."""
+    changes = [row.latency for row in comparison.rows] if condition.kind == "slower" else []
+    open_ones = sum(change.verdict is Verdict.CANNOT_TELL and not change.failed for change in changes)
+    if not open_ones:
+        return ""
+    return f"{condition.text} cannot be told for {open_ones} of {len(changes)} rows, which fail nothing: see the table"
+
+
 def _slower(row: RowChange, limit: float) -> str:
     """Only what is slower for sure, or cannot be compared at all; where it cannot be told, nothing fails."""
     if row.latency.failed:

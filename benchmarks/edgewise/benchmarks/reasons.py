@@ -138,12 +138,12 @@ def _cpu(row: Row, machine: Machine) -> Iterator[Reason]:
     """Units that the CPU lacks, told from its flags."""
     flags, scheme = set(machine.flags), row.entry.scheme
     x86, arm = machine.architecture in ("x86_64", "AMD64"), machine.architecture in ("aarch64", "arm64")
-    if scheme in _INTEGERS and x86 and not flags & DOT_PRODUCTS:
+    if row.entry.in_whole_numbers and x86 and not flags & DOT_PRODUCTS:
         yield Reason(
             "cpu-lacks",
             "The CPU has neither VNNI nor AMX: a product of 8-bit numbers takes three instructions in place of one.",
         )
-    if scheme in _INTEGERS and arm and flags and not flags & {"asimddp", "i8mm"}:
+    if row.entry.in_whole_numbers and arm and flags and not flags & {"asimddp", "i8mm"}:
         yield Reason("cpu-lacks", "The CPU has no dot product of 8-bit numbers (asimddp, i8mm).")
     if scheme == "fp16" and not flags & {"avx512_fp16", "asimdhp"}:
         yield Reason(

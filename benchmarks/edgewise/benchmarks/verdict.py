@@ -62,7 +62,7 @@ class Change:
     ratio: Interval  # after / before, > 0; below 1: faster
     verdict: Verdict
     why: str = ""  # where it cannot be told: what is missing
-    failed: bool = False  # the two could not be compared at all
+    failed: bool = False  # the two could not be compared at all, or were measured too shortly for any verdict
 
     @staticmethod
     def impossible(ratio: float, why: str) -> Change:
@@ -110,7 +110,8 @@ def _change(mean: float, half: float, rounds: int, *, untold: bool) -> Change:
     """From the mean logarithm of the ratio and the half width of its interval."""
     ratio = Interval(math.exp(mean), _exp(mean - half), _exp(mean + half))
     if rounds < LEAST_ROUNDS:
-        return Change(ratio, Verdict.CANNOT_TELL, f"it takes at least {LEAST_ROUNDS} rounds of each")
+        why = f"it takes at least {LEAST_ROUNDS} rounds of each"
+        return Change(ratio, Verdict.CANNOT_TELL, why, failed=True)
     if untold:
         return Change(ratio, Verdict.CANNOT_TELL, "something else used the machine meanwhile")
     return _decide(ratio)

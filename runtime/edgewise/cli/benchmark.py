@@ -60,11 +60,10 @@ def benchmark(
         limits=Limits(max_drop, max_latency, None if max_size is None else 1e6 * max_size),
     )  # fmt: skip
     results = measured(request)
-    chosen = select(results, release) if choose else None
     print_json(results) if as_json else print_table(results)
     typer.echo(f"report: {out / 'report.html'}", err=True)
-    if chosen:
-        typer.echo(f"chosen: {path_text(chosen)}", err=True)
+    if choose:
+        typer.echo(f"chosen: {path_text(select(results, release))}", err=True)
     if not results.rows:
         raise typer.Exit(1)
 

@@ -55,7 +55,7 @@ def compare(
     if as_json and markdown:
         raise typer.BadParameter("give --json or --markdown, not both")
     from edgewise.benchmarks.compare import compare_results
-    from edgewise.benchmarks.conditions import failures, parse_condition
+    from edgewise.benchmarks.conditions import failures, parse_condition, undecided
     from edgewise.spec import InputError
 
     try:
@@ -69,7 +69,7 @@ def compare(
         comparison = compare_results(measured.before, measured.after, changes=measured.changes)
     _print(comparison, as_json=as_json, markdown=markdown)
     met = [sentence for condition in conditions for sentence in failures(condition, comparison)]
-    for sentence in met:
+    for sentence in (*met, *filter(None, (undecided(condition, comparison) for condition in conditions))):
         typer.echo(sentence, err=True)
     if met:
         raise typer.Exit(1)

@@ -105,14 +105,15 @@ class Grabber(FrameSlot):
                 self._follow()
                 self.close()
                 return
-            except SourceError as error:
+            except (SourceError, OSError, MemoryError) as error:
+                failed = error if isinstance(error, SourceError) else self._lacking(error)
                 if not self.captured or not self._endless:
-                    self.close(error)
+                    self.close(failed)
                     return
                 attempt = 0 if self.captured > before else attempt
-                if self._gives_up(error):
+                if self._gives_up(failed):
                     return
-                self.lose(Outage(self._last_at, attempt, error.got))
+                self.lose(Outage(self._last_at, attempt, failed.got))
             self._halt.wait(self._retrying.wait(attempt))
             attempt += 1
 
@@ -170,6 +171,11 @@ class Grabber(FrameSlot):
             raise self._source.refusal()
         if event.end == "failed":
             raise SourceError(f"{self.name}: {event.reason}")
+
+    def _lacking(self, error: OSError | MemoryError) -> SourceError:
+        """For what this machine has not enough of at the moment, such as file handles."""
+        what = error.strerror if isinstance(error, OSError) and error.strerror else "no memory is left"
+        return SourceError(f"{self.name} cannot be read: {what}")
 
     def _silent(self, limit: float) -> SourceError:
         what = "gave no frame" if not self.captured else "no frame"

@@ -13,12 +13,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewise.runtime.classifier import UNKNOWN, Classifier, Prediction
+from edgewise.runtime.classifier import Classifier, Prediction
 from edgewise.runtime.frames import BgrPicture, Frames
 from edgewise.runtime.headers import read_header
 from edgewise.runtime.images import decode
 from edgewise.runtime.live import Answer, Lost, Session, Settings, State
-from edgewise.runtime.smoothing import Method, Smoother
+from edgewise.runtime.overlay import STALE_MS
+from edgewise.runtime.smoothing import Method, Shown, Smoother
 from edgewise.runtime.web.hub import Channel
 from edgewise.spec import EdgewiseError, InputError, PhotoError
 from edgewise.spec.opening import Opening
@@ -80,6 +81,7 @@ class LiveShow:
         self._top_k = settings.top_k
         self._reopened = self._refused = 0
         self._refusal: _Refusal | None = None
+        self._captured_at = 0.0  # of the frame that was answered last, in time.monotonic()
 
     def run(self, heard: Callable[[State], bool]) -> bool:
         """Classify until the source ends, or until ``heard``, which gets every state too, answers False.
@@ -145,17 +147,21 @@ class LiveShow:
 
     def _publish(self, state: State) -> None:
         if isinstance(state, Answer):
+            self._captured_at = state.frame.captured_at
             jpeg = encode(state.frame.picture) if self.channel.viewers else None
             self.channel.publish({**self._now(), **self._answer(state), "notice": self._refusal_text()}, jpeg)
             return
         message = {**_told(self.channel.newest.message), **self._now(), "up": 0}
+        if message["label"] is not None:
+            message["age_ms"] = (time.monotonic() - self._captured_at) * 1000
         if isinstance(state, Lost):
             message |= {"status": "lost", "notice": f"The source was lost {state.seconds:.0f} s ago ({state.reason}). "
                         f"It is being opened again, try {state.attempt + 1}."}  # fmt: skip
         elif message["label"] is None:
             message |= {"status": "waiting", "notice": "Waiting for the first picture."}
         else:
-            message |= {"up": 1, "notice": self._refusal_text()}
+            status = "live" if message["age_ms"] <= STALE_MS else "old picture"
+            message |= {"status": status, "up": 1, "notice": self._refusal_text()}
         self.channel.publish(message, None)
 
     def _refusal_text(self) -> str | None:
@@ -183,7 +189,7 @@ class LiveShow:
         whole = (box.left, box.top, box.right, box.bottom) == (0, 0, width, height)
         shares = [box.left / width, box.top / height, (box.right - box.left) / width, (box.bottom - box.top) / height]
         return {
-            **_answered(answer.prediction, answer.shown.label, answer.shown.probability),
+            **_answered(answer.prediction, answer.shown),
             "status": "live", "up": 1, "region": None if whole else shares,
             "inference_ms": answer.inference_ms, "age_ms": answer.age_ms, "fps": answer.fps,
             "captured": answer.captured, "classified": answer.classified, "dropped": answer.dropped,
@@ -217,7 +223,7 @@ class BrowserCamera:
         shown = self._smoother.update(probabilities, now, threshold)
         self._count += 1
         return {
-            **_answered(classifier.prediction(probabilities, _MOST_CLASSES), shown.label, shown.probability),
+            **_answered(classifier.prediction(probabilities, _MOST_CLASSES), shown),
             "status": "live", "notice": None, "inference_ms": (now - start) * 1000,
             "fps": self._count / max(now - self._began, 1e-9), "classified": self._count, "dropped": 0,
         }  # fmt: skip
@@ -253,9 +259,9 @@ def _decode(jpeg: bytes) -> NDArray[np.uint8]:
     return decode(jpeg, "the browser's picture")
 
 
-def _answered(prediction: Prediction, label: str, probability: float) -> dict[str, Any]:
+def _answered(prediction: Prediction, shown: Shown) -> dict[str, Any]:
     top = [[score.label, round(score.probability, 5)] for score in prediction.top]
-    return {"label": label, "known": label != UNKNOWN, "probability": probability, "top": top}
+    return {"label": shown.label, "known": shown.known, "probability": shown.probability, "top": top}
 
 
 def _told(message: Mapping[str, Any]) -> dict[str, Any]:

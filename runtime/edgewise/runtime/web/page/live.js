@@ -8,7 +8,7 @@ const canvas = $("picture"), pen = canvas.getContext("2d");
 const timeline = new Timeline($("timeline"), $("legend")), chart = new Chart($("chart"), $("scale"));
 const STALE_MS = 3000, RETRY_MS = [500, 1000, 2000, 4000];
 const camera = new Camera(canvas, answered, (text) => notice(text), () => status("lost", "camera lost"));
-let socket = null, tries = 0, heard = 0, paused = false, mine = false, state = null;
+let socket = null, tries = 0, heard = 0, paused = false, mine = false, state = null, counted = 0;
 
 function address(path) {
   return `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/${path}`;
@@ -80,7 +80,9 @@ function show(message) {
   $("age").textContent = `${message.age_ms.toFixed(0)} ms`;
   $("fps").textContent = message.fps.toFixed(1);
   $("frames").textContent = `${message.classified} classified, ${message.dropped} dropped`;
-  if (message.status === "live") {
+  // While no new picture comes the last answer is told again: it is not another one.
+  if (message.status === "live" && message.classified !== counted) {
+    counted = message.classified;
     timeline.add(message.label);
     chart.add(message.inference_ms, message.age_ms);
   }
@@ -112,7 +114,7 @@ function status(kind, text) {
   if ($("status").dataset.kind !== shown) $("status").dataset.kind = shown;
   const words = paused ? "paused" : text;
   if ($("status").textContent !== words) $("status").textContent = words;
-  $("picture").parentElement.classList.toggle("stale", kind === "lost");
+  $("picture").parentElement.classList.toggle("stale", kind === "lost" || kind === "old picture");
 }
 
 function notice(text) {
