@@ -180,6 +180,22 @@ def test_what_cannot_be_compared_counts_as_slower() -> None:
     assert "Infinity" not in json.dumps(to_data(compared))
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--quick",), "are for what is measured now: give --data PHOTOS too"),
+        (("--limit", "5"), "are for what is measured now: give --data PHOTOS too"),
+        (("--data", ".", "--across-machines"), "both are measured here: leave out --across-machines"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(
+    files: Callable[..., tuple[Path, Path]], words: tuple[str, ...], told: str
+) -> None:
+    done = edgewise(*files(BEFORE, BEFORE), *words)
+    assert done.exit_code == 2
+    assert told in " ".join(done.stderr.replace("│", " ").split())
+
+
 def test_results_too_short_for_any_verdict_fail_what_asks_for_one(files: Callable[..., tuple[Path, Path]]) -> None:
     def short(row: Row) -> Row:
         return replace(slower(row, 10.0), rounds=slower(row, 10.0).rounds[:2])

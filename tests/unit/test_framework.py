@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from edgewise.runtime.cpu import DOT_PRODUCTS, cpu_flags
+
 TAKE_TWICE = """
 import resource
 import numpy as np
@@ -47,6 +49,20 @@ from edgewise.train.framework import tf
 tf.nn.conv2d(tf.ones((1, 8, 8, 16)), tf.ones((3, 3, 16, 16)), 1, "SAME")
 """
 
+MEASURE = (
+    """
+from types import SimpleNamespace
+from edgewise.benchmarks import networks
+from edgewise.spec import EdgewiseError
+
+try:
+    networks._open_reference(SimpleNamespace(path="no-such-run", threads=1))
+except EdgewiseError:
+    pass
+"""
+    + CONVOLVE
+)
+
 
 needs_glibc = pytest.mark.skipif(
     sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="only glibc's memory is set up"
@@ -78,3 +94,12 @@ def test_the_faster_kernels_compute_unless_they_are_switched_off(
     if asked:
         monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", asked)
     assert ("convolution" in told(CONVOLVE)) == used
+
+
+@pytest.mark.skipif(cpu_flags() & DOT_PRODUCTS != set(), reason="TensorFlow chooses these kernels by itself")
+def test_the_network_that_files_are_compared_with_is_not_slowed_down_by_the_kernels_of_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("ONEDNN_VERBOSE", "1")
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "1")  # as a process that trains leaves it
+    assert "convolution" not in told(MEASURE)

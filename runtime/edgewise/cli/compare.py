@@ -54,6 +54,10 @@ def compare(
     """
     if as_json and markdown:
         raise typer.BadParameter("give --json or --markdown, not both")
+    if data is None and (threads or limit or quick):
+        raise typer.BadParameter("--threads, --limit and --quick are for what is measured now: give --data PHOTOS too")
+    if data and across_machines:
+        raise typer.BadParameter("with --data both are measured here: leave out --across-machines")
     from edgewise.benchmarks.compare import compare_results
     from edgewise.benchmarks.conditions import failures, parse_condition, undecided
     from edgewise.spec import InputError
