@@ -117,12 +117,8 @@ class ConsoleReporter:
 
             def step(done: int = 1, note: str = "") -> None:
                 speed = progress.tasks[0].speed
-                progress.update(
-                    task,
-                    advance=done,
-                    note=escape(note),
-                    rate=f"{speed:.{0 if speed >= 10 else 1}f}/s" if speed else "",
-                )
+                rate = f"{speed:.{0 if speed >= 10 else 1}f}/s" if speed else ""
+                progress.update(task, advance=done, note=escape(note), rate=rate)
 
             yield step
 
