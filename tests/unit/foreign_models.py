@@ -74,8 +74,9 @@ def foreign_onnx(
 
 
 def foreign_tflite(
-    path: Path, dtype: str = "float32", scale: float = 0.0, zero_point: int = 0, *, softmax: bool = False
-) -> Path:
+    path: Path, dtype: str = "float32", scale: float = 0.0, zero_point: int = 0, *, softmax: bool = False,
+    any_size: bool = False,
+) -> Path:  # fmt: skip
     """Write a network that takes ``(1, 8, 8, 3)`` and gives the means of the channels, or their softmax.
 
     Args:
@@ -84,6 +85,7 @@ def foreign_tflite(
         scale: of whole numbers.
         zero_point: of whole numbers.
         softmax: it ends with one.
+        any_size: it leaves the number of pictures, their height and their width open.
     """
     kind = getattr(schema.TensorType, dtype.upper())
     model, graph = schema.ModelT(), schema.SubGraphT()
@@ -95,6 +97,8 @@ def foreign_tflite(
         _tensor("axes", [2], schema.TensorType.INT32, buffer=1),
         _tensor("y", [1, 3], kind, scale, zero_point),
     ]
+    if any_size:
+        graph.tensors[0].shape, graph.tensors[0].shapeSignature = [1, 1, 1, 3], [-1, -1, -1, 3]
     mean, keep = schema.OperatorT(), schema.ReducerOptionsT()
     keep.keepDims = False
     mean.inputs, mean.outputs = [0, 1], [2]

@@ -107,6 +107,19 @@ def test_pictures_of_any_size_need_one(tmp_path: Path, labels: Path, foreign: Mo
     assert classifier.predict(flat()).label == "red"
 
 
+def test_a_litert_file_for_pictures_of_any_size_needs_one_too(
+    tmp_path: Path, labels: Path, foreign: ModuleType
+) -> None:
+    path = foreign.listed(foreign.foreign_tflite(tmp_path / "m.tflite", any_size=True))
+    assert refused(path, labels=labels, normalize="-1..1", backend="litert") == (
+        f"{path} takes float32 of shape (1, n, n, 3), pictures of any size\n"
+        "Expected: a size that is said\nDo: add --image-size PIXELS"
+    )
+    classifier = Classifier.open(path, labels=labels, normalize="-1..1", backend="litert", image_size=24)
+    assert classifier.manifest.input.height == classifier.manifest.input.width == 24
+    assert classifier.predict(flat()).label == "red"
+
+
 def test_a_size_that_contradicts_the_file(tmp_path: Path, labels: Path, foreign: ModuleType) -> None:
     path = foreign.listed(foreign.foreign_onnx(tmp_path / "m.onnx"))
     told = refused(path, InputError, labels=labels, normalize="-1..1", image_size=9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ NAME, TITLE, MODULE, INSTALL = "litert", "LiteRT", "ai_edge_litert", "ai-edge-li
 
 
 class LiteRtEngine:
-    """A file in the LiteRT interpreter, with its shapes as they were converted."""
+    """A file in the LiteRT interpreter. Memory for pictures of an open size is laid out when the first one comes."""
 
     def __init__(self, network: Network, settings: Settings) -> None:
         try:
@@ -39,11 +40,14 @@ class LiteRtEngine:
             # From the verified bytes, never from the path: the file may change under a mapping.
             with quiet_stderr():
                 self._interpreter: Any = Interpreter(model_content=network.content, num_threads=settings.threads)
-                self._interpreter.allocate_tensors()
                 inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+                self.inputs = tuple(map(_input_info, inputs))
+                self._is_open = None in self.inputs[0].shape if self.inputs else False
+                if not self._is_open:
+                    self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise not_loadable(network, TITLE, error) from error
-        self.inputs = tuple(map(_info, inputs))
+        self._laid_out: tuple[int, ...] = ()
         self.outputs = tuple(map(_info, outputs))
         self._input_places = [entry["index"] for entry in inputs]
         self._output_places = [entry["index"] for entry in outputs]
@@ -51,6 +55,10 @@ class LiteRtEngine:
     def run(self, array: NDArray[Any], output: int = 0) -> NDArray[Any]:
         """See `Engine.run`."""
         try:
+            if self._is_open and array.shape != self._laid_out:
+                self._interpreter.resize_tensor_input(self._input_places[0], array.shape)
+                self._interpreter.allocate_tensors()
+                self._laid_out = array.shape
             self._interpreter.set_tensor(self._input_places[0], array)
             self._interpreter.invoke()
             result: NDArray[Any] = self._interpreter.get_tensor(self._output_places[output])
@@ -59,8 +67,15 @@ class LiteRtEngine:
         return result
 
 
+def _input_info(entry: dict[str, Any]) -> TensorInfo:
+    """Sizes that the file leaves open are None, apart from the number of pictures, which is 1."""
+    info, signature = _info(entry), entry.get("shape_signature", entry["shape"])
+    sizes = (None if said == -1 else size for size, said in zip(info.shape, signature, strict=True))
+    return replace(info, shape=(*info.shape[:1], *list(sizes)[1:]))
+
+
 def _info(entry: dict[str, Any]) -> TensorInfo:
-    """The shape is the one that memory was laid out for: sizes that the file leaves open are 1 in it."""
+    """With the shape that memory is laid out for: sizes that the file leaves open are 1 in it."""
     scale, zero_point = entry["quantization"]
     shape: Shape = tuple(int(size) for size in entry["shape"])
     return TensorInfo(entry["name"], shape, np.dtype(entry["dtype"]).name, float(scale), int(zero_point))
