@@ -95,27 +95,18 @@ def test_a_layout_that_contradicts_the_shape(tmp_path: Path, labels: Path, forei
     assert told == f"--input-layout NHWC for {path}, which takes float32 of shape (n, 3, 8, 8)\nExpected: NCHW"
 
 
-@pytest.mark.parametrize("backend", BACKENDS[".onnx"])
+@pytest.mark.parametrize("backend", [*BACKENDS[".onnx"], "litert"])
 def test_pictures_of_any_size_need_one(tmp_path: Path, labels: Path, foreign: ModuleType, backend: str) -> None:
-    path = foreign.listed(foreign.foreign_onnx(tmp_path / "m.onnx", shape=("n", 3, "h", "w")))
+    if backend == "litert":
+        path, shape = foreign.foreign_tflite(tmp_path / "m.tflite", any_size=True), "(1, n, n, 3)"
+    else:
+        path, shape = foreign.foreign_onnx(tmp_path / "m.onnx", shape=("n", 3, "h", "w")), "(n, 3, n, n)"
+    foreign.listed(path)
     assert refused(path, labels=labels, normalize="-1..1", backend=backend) == (
-        f"{path} takes float32 of shape (n, 3, n, n), pictures of any size\n"
+        f"{path} takes float32 of shape {shape}, pictures of any size\n"
         "Expected: a size that is said\nDo: add --image-size PIXELS"
     )
     classifier = Classifier.open(path, labels=labels, normalize="-1..1", backend=backend, image_size=24)
-    assert classifier.manifest.input.height == classifier.manifest.input.width == 24
-    assert classifier.predict(flat()).label == "red"
-
-
-def test_a_litert_file_for_pictures_of_any_size_needs_one_too(
-    tmp_path: Path, labels: Path, foreign: ModuleType
-) -> None:
-    path = foreign.listed(foreign.foreign_tflite(tmp_path / "m.tflite", any_size=True))
-    assert refused(path, labels=labels, normalize="-1..1", backend="litert") == (
-        f"{path} takes float32 of shape (1, n, n, 3), pictures of any size\n"
-        "Expected: a size that is said\nDo: add --image-size PIXELS"
-    )
-    classifier = Classifier.open(path, labels=labels, normalize="-1..1", backend="litert", image_size=24)
     assert classifier.manifest.input.height == classifier.manifest.input.width == 24
     assert classifier.predict(flat()).label == "red"
 

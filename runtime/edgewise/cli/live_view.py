@@ -95,7 +95,7 @@ class Viewer:
         sinks, answer = self._sinks, self._latest
         if answer is None or not (sinks.window or sinks.recorder):
             return
-        age_ms = answer.age_ms if fresh else (time.monotonic() - answer.frame.captured_at) * 1000
+        age_ms = answer.age_ms if fresh else answer.frame.age_ms(time.monotonic())
         if not (fresh or self._look.lost or self._look.paused or age_ms > STALE_MS):
             return
         picture = draw(answer, age_ms, self._look)

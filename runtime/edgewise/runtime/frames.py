@@ -35,6 +35,10 @@ class Frame:
     captured_at: float  # time.monotonic() when it was read, in seconds
     dropped: int = 0  # how many frames before this one were dropped
 
+    def age_ms(self, now: float) -> float:
+        """How long ago it was read at ``now``, of time.monotonic(), in milliseconds."""
+        return (now - self.captured_at) * 1000
+
 
 @dataclass(frozen=True)
 class Outage:

@@ -148,7 +148,7 @@ class Session:
         threshold = classifier.unknown_threshold if settings.threshold is None else settings.threshold
         shown = self._smoother.update(probabilities, frame.seconds, threshold)
         prediction = _judge(classifier.prediction(probabilities, settings.top_k), threshold)
-        age_ms = (now - frame.captured_at) * 1000
+        age_ms = frame.age_ms(now)
         self._note(now, age_ms)
         counts = frame.index + 1, self.classified, frame.dropped
         return Answer(frame, prediction, shown, box, age_ms, (now - start) * 1000, *counts, self._fps())

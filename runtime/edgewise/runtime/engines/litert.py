@@ -42,7 +42,7 @@ class LiteRtEngine:
                 self._interpreter: Any = Interpreter(model_content=network.content, num_threads=settings.threads)
                 inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
                 self.inputs = tuple(map(_input_info, inputs))
-                self._is_open = None in self.inputs[0].shape if self.inputs else False
+                self._is_open = any(None in info.shape for info in self.inputs)
                 if not self._is_open:
                     self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
@@ -70,8 +70,8 @@ class LiteRtEngine:
 def _input_info(entry: dict[str, Any]) -> TensorInfo:
     """Sizes that the file leaves open are None, apart from the number of pictures, which is 1."""
     info, signature = _info(entry), entry.get("shape_signature", entry["shape"])
-    sizes = (None if said == -1 else size for size, said in zip(info.shape, signature, strict=True))
-    return replace(info, shape=(*info.shape[:1], *list(sizes)[1:]))
+    sizes = enumerate(zip(info.shape, signature, strict=True))
+    return replace(info, shape=tuple(None if place and said == -1 else size for place, (size, said) in sizes))
 
 
 def _info(entry: dict[str, Any]) -> TensorInfo:

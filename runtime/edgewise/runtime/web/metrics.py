@@ -15,11 +15,7 @@ _COUNTERS = {
 _GAUGES = {
     "source_up": ("up", 1.0, "1 while the source gives frames, else 0."),
     "inference_seconds": ("inference_ms", 1e-3, "Time of the newest answer in the network."),
-    "frame_age_seconds": (
-        "age_ms",
-        1e-3,
-        "From the newest classified frame to its answer, or to now where no other comes.",
-    ),
+    "frame_age_seconds": ("age_ms", 1e-3, "Age of the newest classified frame: at its answer, or by now."),
     "answers_per_second": ("fps", 1.0, "Answers per second over the last 30."),
     "probability": ("probability", 1.0, "Probability of the newest answer, 0-1."),
     "viewers": ("viewers", 1.0, "Browsers that watch."),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewise.runtime.classifier import Classifier, Prediction
-from edgewise.runtime.frames import BgrPicture, Frames
+from edgewise.runtime.frames import BgrPicture, Frame, Frames
 from edgewise.runtime.headers import read_header
 from edgewise.runtime.images import decode
 from edgewise.runtime.live import Answer, Lost, Session, Settings, State
@@ -81,7 +81,7 @@ class LiveShow:
         self._top_k = settings.top_k
         self._reopened = self._refused = 0
         self._refusal: _Refusal | None = None
-        self._captured_at = 0.0  # of the frame that was answered last, in time.monotonic()
+        self._frame: Frame | None = None  # that was answered last
 
     def run(self, heard: Callable[[State], bool]) -> bool:
         """Classify until the source ends, or until ``heard``, which gets every state too, answers False.
@@ -147,13 +147,13 @@ class LiveShow:
 
     def _publish(self, state: State) -> None:
         if isinstance(state, Answer):
-            self._captured_at = state.frame.captured_at
+            self._frame = state.frame
             jpeg = encode(state.frame.picture) if self.channel.viewers else None
             self.channel.publish({**self._now(), **self._answer(state), "notice": self._refusal_text()}, jpeg)
             return
         message = {**_told(self.channel.newest.message), **self._now(), "up": 0}
-        if message["label"] is not None:
-            message["age_ms"] = (time.monotonic() - self._captured_at) * 1000
+        if self._frame:
+            message["age_ms"] = self._frame.age_ms(time.monotonic())
         if isinstance(state, Lost):
             message |= {"status": "lost", "notice": f"The source was lost {state.seconds:.0f} s ago ({state.reason}). "
                         f"It is being opened again, try {state.attempt + 1}."}  # fmt: skip
