@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -85,9 +84,6 @@ def _open_plain(task: Task) -> Network:
 
 
 def _open_reference(task: Task) -> Network:
-    # TensorFlow's own choice of kernels, as in a script: those that are chosen for training answer a single photo
-    # several times as slowly on CPUs without VNNI, and the files' gain would look as much larger.
-    os.environ["TF_ENABLE_ONEDNN_OPTS"] = ""
     for entry in entry_points(group=REFERENCES, name="keras"):
         try:
             opened = entry.load()(Path(task.path), task.threads)
