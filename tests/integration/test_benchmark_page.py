@@ -80,7 +80,7 @@ def test_sorting_and_filtering_work_by_keyboard(open_page: Any) -> None:
     page.locator(f"{TABLE} th button").first.focus()
     for _ in range(3):
         page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "p50ms"
+    assert page.evaluate("document.activeElement.textContent").startswith("p50ms")
     page.keyboard.press("Enter")
     assert rows.first.inner_text() == first  # fastest first already
     page.keyboard.press("Space")

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,29 @@ def test_a_reader_that_stops_reading_ends_it_quietly(clip: Path) -> None:
         assert running.wait(timeout=60) == 0
     assert "frames captured = " in messages
     assert "BrokenPipe" not in messages
+
+
+@pytest.mark.parametrize("web", [(), ("--web", "127.0.0.1:0")])
+def test_a_signal_ends_it_though_nobody_reads_anything_of_it(web: tuple[str, ...], tmp_path: Path) -> None:
+    """As with ``2>&1 | less``: even its last words find the pipe full."""
+    lines = tmp_path / "answers.jsonl"
+    with serving(Program(fps=100)) as address:
+        words = ["live", MODEL, "--source", address, "--json", "--jsonl", lines, *web]
+        running = subprocess.Popen(
+            [*PROGRAM, *map(os.fspath, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
+        )
+        assert running.stdout is not None
+        sizes = [-1]
+        while sizes[-1] <= 0 or sizes[-1] != sizes[-2]:
+            time.sleep(1)
+            sizes.append(lines.stat().st_size if lines.exists() else 0)
+        running.send_signal(signal.SIGTERM)
+        try:
+            assert running.wait(60) == 0
+        finally:
+            running.kill()
+            running.stdout.close()
+    assert all(answer["label"] for answer in answers_in(lines.read_text(encoding="utf-8")))
 
 
 def test_a_truncated_video_is_told_from_a_whole_one(clip: Path, tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ def test_what_ran_is_in_the_rows_and_in_the_summary(photos: Path) -> None:
     ran = {"backend": "onnxruntime", "provider": "cpu", "precision": "fp32"}
     assert all(row.items() >= ran.items() for row in records(result.stdout))
     assert "images/s on onnxruntime cpu fp32" in result.stderr
+    assert "--provider cuda is not granted; cpu is used instead" in result.stderr
 
 
 def test_a_pattern_that_the_shell_did_not_expand(photos: Path) -> None:

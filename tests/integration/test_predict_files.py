@@ -6,12 +6,16 @@ import csv
 import io
 import json
 import os
+import pty
+import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -290,3 +294,52 @@ def test_a_folder_made_to_break_it_gives_a_row_for_each_file(
     assert attack.wrong_rows(found, wanted) == []
     assert len(found) == 200
     assert {row["label"] for row in found} > {None}
+
+
+# What a terminal shows, and what a machine can bear
+
+
+def test_a_terminal_shows_how_many_how_fast_and_how_long(folder: Path) -> None:
+    for number in range(400):
+        os.link(folder / "photos/a.png", folder / f"photos/{number}.png")
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
+    command = [*PROGRAM, str(MODEL), "photos", "--out", "answers.csv"]
+    with subprocess.Popen(command, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while part := os.read(ours, 1 << 16):
+                shown += part
+        except OSError:  # EIO: the other end is closed
+            pass
+    os.close(ours)
+    assert process.returncode == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    assert re.search(r"photos .* \d+/404 +\d+/s +0:00:\d\d left (0:00:\d\d|-:--:--)", text), text[-2000:]
+    assert re.search(r"[\r\n]404 photos in \d+\.\d s: [\d.,]+ images/s on onnxruntime cpu fp32", text)
+
+
+def test_a_picture_that_would_fill_the_memory_is_refused_and_takes_none(folder: Path) -> None:
+    """A PNG of 40,000 x 40,000 grey pixels, 1.6 GB once it is decoded, in 1.6 MB."""
+    side = 40_000
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    packer = zlib.compressobj(9)
+    line = bytes(1 + side)
+    packed = b"".join(packer.compress(line) for _ in range(side)) + packer.flush()
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+    (folder / "photos/bomb.png").write_bytes(bomb)
+    peak = "import atexit; atexit.register(lambda: sys.stderr.write(open('/proc/self/status').read()))"
+    program = [sys.executable, "-c", f"import sys; from edgewise.cli.main import main; {peak}; main()", "predict"]
+    done = subprocess.run(
+        [*program, str(MODEL), "photos", "--out", "answers.jsonl"], stderr=subprocess.PIPE, text=True, check=True
+    )
+    told = {row["path"]: row["error"] for row in map(json.loads, Path("answers.jsonl").read_text().splitlines())}
+    assert "has 40000 x 40000 = 1,600,000,000 pixels" in told["photos/bomb.png"]
+    assert told["photos/a.png"] is None
+    if found := re.search(r"^VmHWM:\s+(\d+) kB", done.stderr, re.M):
+        assert int(found[1]) < 600 * 1024

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,24 +79,33 @@ def camera() -> Iterator[Camera]:
     found.off()
 
 
-@pytest.fixture(scope="module")
-def live(camera: Camera) -> Iterator[tuple[subprocess.Popen[str], str]]:
+@contextmanager
+def serving(camera: Camera, port: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command as a user starts it, and the address that it prints."""
     words = ["live", str(DATA / "tiny.tflite"), str(DATA / "tiny.onnx"), "--source", f"http://127.0.0.1:{camera.port}/"]
     code = "from edgewise.cli.main import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, *words, "--web", "127.0.0.1:0", "--smooth", "off"],
+        [sys.executable, "-c", code, *words, "--web", f"127.0.0.1:{port}", "--smooth", "off"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stderr is not None
-    for line in process.stderr:
-        if found := re.search(r"the page is at (\S+)", line):
-            yield process, found[1]
-            break
-    else:
-        pytest.fail(f"the page was never announced: {process.communicate()}")
-    process.kill()
-    process.wait()
+    try:
+        for line in process.stderr:
+            if found := re.search(r"the page is at (\S+)", line):
+                yield process, found[1]
+                break
+        else:
+            pytest.fail(f"the page was never announced: {process.communicate()}")
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def live(camera: Camera) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """One that all tests share."""
+    with serving(camera, 0) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +235,20 @@ def test_it_fits_a_phone_in_the_dark(browser: Any, live: tuple[Any, str], camera
     sizes = "[...document.querySelectorAll('button, select, summary')].map(e => e.offsetHeight).filter(Boolean)"
     assert min(phone.page.evaluate(sizes)) >= 40  # pixels: a finger's width
     phone.page.context.close()
+
+
+def test_the_page_comes_back_when_the_device_does(browser: Any, camera: Camera) -> None:
+    camera.colour = "red"
+    with serving(camera, 0) as (_, url):
+        viewer = Viewer(browser, url)
+        viewer.sees("red")
+    expect(viewer.page.locator("#status")).to_have_text("no connection")
+    camera.colour = "green"
+    with serving(camera, int(url.rsplit(":", 1)[1].strip("/"))):
+        viewer.sees("green")
+        viewer.page.get_by_role("button", name="My camera").click()
+        viewer.sees("blue")
+    viewer.page.context.close()
 
 
 def test_sigterm_ends_it_and_the_page_says_so(viewer: Viewer, live: tuple[subprocess.Popen[str], str]) -> None:

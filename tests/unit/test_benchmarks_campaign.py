@@ -13,6 +13,7 @@ import pytest
 from edgewise.benchmarks.answers import Answers, Listing, arrays_of
 from edgewise.benchmarks.campaign import Campaign, Photos, Step
 from edgewise.benchmarks.entry import Entry, Kind
+from edgewise.benchmarks.figures import Energy
 from edgewise.benchmarks.journal import Journal
 from edgewise.benchmarks.plan import Plan, make_plan
 from edgewise.benchmarks.processes import Done, failed
@@ -26,6 +27,7 @@ from edgewise.spec import InputError, OutputError
 TINY = Path(__file__).parents[1] / "data"
 EFFORT = replace(EFFORTS[""], rounds=4)
 MILLION = 1_000_000
+ENTRY = Entry("a.onnx", "a.onnx", "onnx", "fp32", "onnxruntime", "", 1)
 
 
 class KilledError(Exception):
@@ -127,6 +129,51 @@ def test_every_row_gets_its_figures(tmp_path: Path) -> None:
     assert last.done == last.total
 
 
+def test_many_photos_are_measured_in_passes_there_and_back(tmp_path: Path) -> None:
+    machine = Machine()
+    done = campaign(tmp_path, machine, offline_rounds=2)
+    done.run()
+    order = [task.threads for task in machine.tasks if task.job is Job.OFFLINE]
+    assert sorted(order) == [1, 1, 2, 2]
+    assert order == order[::-1]
+    assert all(set(found.rates) == {0, 1} for found in done.gathered[:2])
+    one, *_ = rows(done)
+    assert one.offline is not None
+    assert 100 <= one.offline.images_per_second.low <= one.offline.images_per_second.high <= 101
+
+
+def test_of_many_photos_the_way_counts_that_was_best_in_most_passes() -> None:
+    rates = {0: Rate("", 1, 2, (50.0, 52.0)), 1: Rate("", 8, 1, (90.0,)), 2: Rate("", 1, 2, (54.0, 54.0))}
+    made = make_row(ENTRY, Gathered({0: Measurement(samples_ns=(5,), threads=1)}, rates=rates))
+    assert isinstance(made, Row)
+    assert made.offline is not None
+    assert (made.offline.batch, made.offline.streams) == (1, 2)
+    assert 50 <= made.offline.images_per_second.value <= 54
+
+
+def test_energy_is_told_for_a_photo() -> None:
+    counted = Measurement(samples_ns=(5, 5), threads=1, joules=3.0, energy_source="RAPL package-0")
+    silent = Measurement(samples_ns=(5, 5, 5, 5), threads=1)
+    made = make_row(ENTRY, Gathered({0: counted, 1: counted, 2: silent}))
+    assert isinstance(made, Row)
+    assert made.energy == Energy(1.5, "RAPL package-0")
+    made = make_row(ENTRY, Gathered({0: silent}))
+    assert isinstance(made, Row)
+    assert made.energy is None
+
+
+def test_who_uses_the_machine_in_a_sustained_run_is_told_there() -> None:
+    """The rounds before it were quiet, and that the clock falls is what such a run is to show."""
+    half, cooler = Load(30.0, 0.5, 0.0, 0.0, 0.0, 3e9), Load(30.0, 0.0, 0.0, 0.0, 0.0, 1e9)
+    for loads, told in (((half, cooler), ("other processes took 25% of a core",)), ((cooler,), ())):
+        series = Series(seconds=60, medians_ns=(5,), first_ns=5, last_ns=5, loads=loads)
+        made = make_row(ENTRY, Gathered({0: Measurement(samples_ns=(5,), threads=1)}, series=series))
+        assert isinstance(made, Row)
+        assert made.sustained is not None
+        assert made.sustained.disturbed == told
+        assert not made.contention.contended
+
+
 def test_a_disturbed_round_is_measured_again_and_the_quiet_one_is_kept(tmp_path: Path) -> None:
     done = campaign(tmp_path, Machine(is_busy=lambda number: number == 6))
     done.run()
@@ -218,5 +265,4 @@ def test_quick_is_short_and_impossible_times_are_refused() -> None:
 
 
 def test_an_entry_without_any_round_is_a_failure() -> None:
-    entry = Entry("a.onnx", "a.onnx", "onnx", "fp32", "onnxruntime", "", 1)
-    assert make_row(entry, Gathered()) == Failure(entry, "nothing was measured")
+    assert make_row(ENTRY, Gathered()) == Failure(ENTRY, "nothing was measured")

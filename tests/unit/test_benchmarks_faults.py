@@ -37,11 +37,21 @@ DRAWN = module(TESTS / "unit/benchmark_results.py")
 @pytest.fixture(scope="module")
 def listing(tmp_path_factory: pytest.TempPathFactory) -> Listing:
     """Twenty photos of each colour."""
-    folder, chance = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    return drawn(tmp_path_factory.mktemp("photos"), others=(20, 110), own=(150, 220))
+
+
+@pytest.fixture(scope="module")
+def bright(tmp_path_factory: pytest.TempPathFactory) -> Listing:
+    """The same, so bright that a little more makes all of them white."""
+    return drawn(tmp_path_factory.mktemp("bright"), others=(192, 215), own=(235, 250))
+
+
+def drawn(folder: Path, *, others: tuple[int, int], own: tuple[int, int]) -> Listing:
+    chance = np.random.default_rng(0)
     paths, classes = list[str](), list[int]()
     for number in range(60):
-        color = chance.integers(20, 110, 3)  # OpenCV's order: blue, green, red
-        color[number % 3] = chance.integers(150, 220)
+        color = chance.integers(*others, 3)  # OpenCV's order: blue, green, red
+        color[number % 3] = chance.integers(*own)
         path = folder / f"{number}.png"
         path.write_bytes(cv2.imencode(".png", np.full((40, 40, 3), color, np.uint8))[1].tobytes())
         paths.append(str(path))
@@ -63,8 +73,15 @@ def answers(model: Path, listing: Listing, folder: Path) -> Answers:
     return Answers.read(arrays_of(result))
 
 
-@pytest.mark.parametrize("fault", ["swapped_labels", "normalized_twice", "wrong_colours"])
-def test_a_faulty_copy_is_caught(fault: str, listing: Listing, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("fault", "photos"),
+    [
+        ("swapped_labels", "listing"), ("brighter", "bright"), ("normalized_twice", "listing"),
+        ("wrong_colours", "listing"),
+    ],
+)  # fmt: skip
+def test_a_faulty_copy_is_caught(fault: str, photos: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    listing: Listing = request.getfixturevalue(photos)
     right = answers(TINY, listing, tmp_path)
     copy = PROOF.faulty(TINY, getattr(PROOF, fault), tmp_path)
     accuracy = make_accuracy(listing, answers(copy, listing, tmp_path), right, None)

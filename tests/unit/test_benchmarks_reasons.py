@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from edgewise.benchmarks.entry import Entry, Kind
-from edgewise.benchmarks.environment import Machine
+from edgewise.benchmarks.environment import Machine, describe_machine
 from edgewise.benchmarks.evidence import Evidence, last_cache, usable_cpu
-from edgewise.benchmarks.figures import Ceiling, Contention
+from edgewise.benchmarks.figures import KINDS_OF_REASON, Ceiling, Contention
 from edgewise.benchmarks.profiling import NO_TIMES, Profile, Spent, delegation, measure, profile_entry
 from edgewise.benchmarks.reasons import falls_short, find_reasons, with_reasons
 from edgewise.benchmarks.results import Row
@@ -34,7 +34,9 @@ def reasons(
     slow: Row, machine: Machine = X86, evidence: Evidence | None = None, rows: Sequence[Row] = (),
     ceilings: Sequence[Ceiling] = (),
 ) -> dict[str, str]:  # fmt: skip
-    return {each.kind: each.text for each in find_reasons(slow, rows, machine, ceilings, evidence or Evidence())}
+    found = find_reasons(slow, rows, machine, ceilings, evidence or Evidence())
+    assert {each.kind for each in found} <= set(KINDS_OF_REASON)
+    return {each.kind: each.text for each in found}
 
 
 def test_nothing_is_made_up_where_nothing_is_found() -> None:
@@ -46,7 +48,6 @@ def test_nothing_is_made_up_where_nothing_is_found() -> None:
     [
         ("x86_64", ("avx2",), "int8", "neither VNNI nor AMX"),
         ("aarch64", ("asimd",), "int8-qat", "no dot product of 8-bit numbers"),
-        ("x86_64", ("avx2", "avx512_vnni"), "fp16", "saves size only"),
     ],
 )
 def test_a_cpu_that_lacks_units_is_told(architecture: str, flags: tuple[str, ...], scheme: str, told: str) -> None:
@@ -68,8 +69,25 @@ def test_only_products_of_whole_numbers_want_for_their_units(backend: str) -> No
     assert ("cpu-lacks" in reasons(slow, replace(X86, flags=("avx2",)))) == (backend == "litert")
 
 
-def test_bfloat16_without_its_instructions_is_told() -> None:
-    assert "no instructions for bfloat16" in reasons(row(1.0, "fp32", precision="bf16"))["cpu-lacks"]
+@pytest.mark.parametrize(
+    ("flags", "precisions", "kind", "told"),
+    [
+        (
+            ("avx2", "avx512_bf16"),
+            ("fp32", "bf16"),
+            "precision",
+            "with --precision bf16 this engine computes in 16 bits",
+        ),
+        (("avx2", "avx512_fp16"), ("fp32",), "precision", "does not use what the CPU has for numbers of 16 bits"),
+        (("avx2",), ("fp32",), "cpu-lacks", "neither for 16-bit floats nor for bfloat16"),
+    ],
+)
+def test_what_a_cpu_and_an_engine_do_with_16_bits_is_told(
+    flags: tuple[str, ...], precisions: tuple[str, ...], kind: str, told: str
+) -> None:
+    machine, evidence = replace(X86, flags=flags), Evidence(precisions=precisions)
+    assert told in reasons(row(1.0, "fp16"), machine, evidence)[kind]
+    assert reasons(row(1.0, "fp16", precision="bf16"), machine, evidence) == {}
 
 
 def integer_graph(floats: int) -> Graph:
@@ -115,11 +133,24 @@ def test_conversions_and_operators_are_told_with_their_time() -> None:
     assert "converting numbers and their layout in memory (ReorderOutput)" in found[2].text
 
 
-def test_a_provider_that_was_not_granted_is_told() -> None:
-    slow = row(1.0, provider="cuda")
-    assert (
-        "cuda was asked for and not granted: it computes on cpu" in reasons(replace(slow, provider="cpu"))["provider"]
+def test_a_gpu_that_the_installed_engine_does_not_use_is_told(tmp_path: Path) -> None:
+    card = tmp_path / "proc/driver/nvidia/gpus/0000:01:00.0/information"
+    card.parent.mkdir(parents=True)
+    card.write_text("Model: \t\t NVIDIA GeForce RTX 4090\nIRQ: 5\n")
+    with_gpu = replace(X86, gpus=describe_machine(tmp_path).gpus)
+    told = reasons(row(1.0), with_gpu, Evidence(providers=("cpu",)))
+    assert told["provider"].startswith(
+        "The machine has a GPU (NVIDIA GeForce RTX 4090), and the installed ONNX Runtime"
     )
+    assert "provider" not in reasons(row(1.0), with_gpu, Evidence(providers=("cpu", "cuda")))
+    assert "provider" not in reasons(row(1.0), X86, Evidence(providers=("cpu",)))
+
+
+def test_more_threads_than_cores_are_looked_at_and_told() -> None:
+    many = row(10.0, "fp32", threads=8)
+    assert falls_short(many, (many,), X86)
+    assert not falls_short(row(10.0, "fp32", threads=4), (many,), X86)
+    assert reasons(many)["oversubscription"] == "Its 8 threads share 4 usable cores."
 
 
 def test_threads_beyond_a_containers_quota_are_told(tmp_path: Path) -> None:

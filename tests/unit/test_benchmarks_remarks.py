@@ -46,7 +46,14 @@ def test_what_disturbs_a_measurement_is_remarked(results: Results) -> None:
 
 def test_a_quiet_measurement_needs_few_words(results: Results) -> None:
     rows = tuple(row for row in results.rows if row.entry.scheme == "fp32")
-    assert make_remarks(rows, results.data, results.machine) == ()
+    assert make_remarks(rows, results.data, results.machine) == (
+        "Beside p50 and start stands the range of 4 rounds: it holds the median of further rounds in about 88% of all "
+        "cases. Without --quick there are enough rounds for 95%.",
+    )
+    enough = tuple(replace(row, rounds=row.rounds * 2) for row in rows)
+    assert make_remarks(enough, results.data, results.machine) == ()
+    (told,) = make_remarks(enough, results.data, replace(results.machine, gpus=("NVIDIA L4",)))
+    assert told == "Nothing was measured on the machine's GPU (NVIDIA L4): no engine here computes on it."
 
 
 def test_an_engine_that_cuts_sums_off_is_named(results: Results) -> None:

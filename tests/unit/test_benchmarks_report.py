@@ -208,10 +208,15 @@ def test_the_csv_has_a_line_per_row_with_units(results: Results) -> None:
 
 def test_the_markdown_has_a_row_per_row(results: Results) -> None:
     lines = to_markdown(results).splitlines()
-    assert (
+    told = (
         "| clothes-int8.tflite | OpenVINO | 2 | 85.0% (82.1–87.6%) | −5.9 (−8.1 to −3.6) | 29.5 (29.3–29.7) | 31.6 "
         "| 34 | 49.7 | 56.5 MB | 300 MB | 0.53 s |"
-    ) in lines
+    )
+    assert sum(line.startswith(told) for line in lines) == 1
+    assert "| p50 ms (range of 4 rounds) | p90 ms |" in next(line for line in lines if line.startswith("| file |"))
+    ten = replace(results, settings=replace(results.settings, rounds=10))
+    assert "| p50 ms (95%) | p90 ms |" in to_markdown(ten)
+    assert "- The most that this machine computes with 2 threads: " in to_markdown(results)
     assert sum(line.startswith("| clothes") for line in lines) == len(results.rows)
     assert "- bad.tflite on OpenVINO, 1 thread was not measured: killed by SIGSEGV" in lines
     assert any(line.startswith("**Recommended:** clothes-fp32.onnx on OpenVINO, 2 threads") for line in lines)

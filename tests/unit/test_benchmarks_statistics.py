@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from edgewise.benchmarks.statistics import latency, percentile, share
+from edgewise.benchmarks.statistics import bootstrap_median, confidence, latency, percentile, share
 
 
 def test_percentiles_are_nearest_rank() -> None:
@@ -56,3 +57,24 @@ def test_percentiles_without_enough_queries_are_withheld(queries: int, has_p90: 
     assert (found.p50, found.fastest) == (2.0, 2.0)
     assert (found.p10, found.p90) == ((2.0, 2.0) if has_p90 else (None, None))
     assert found.p99 == (2.0 if has_p99 else None)
+
+
+@pytest.mark.parametrize("rounds", [2, 3, 5, 10])
+def test_an_interval_of_rounds_holds_the_median_as_often_as_it_is_said_to(rounds: int) -> None:
+    """What differs from process to process is much larger than what differs within one."""
+    chance = np.random.default_rng(rounds)
+    trials, held = 120, 0
+    for _ in range(trials):
+        moods = chance.normal(100, 5, rounds)
+        found = bootstrap_median([chance.normal(mood, 0.1, 5) for mood in moods])
+        held += found.low <= 100 <= found.high
+    expected, far = confidence(rounds), 4 * (confidence(rounds) * (1 - confidence(rounds)) / trials) ** 0.5
+    assert held / trials >= expected - min(far, 0.05 if rounds > 5 else 1)
+    if rounds < 6:
+        assert held / trials <= expected + far
+
+
+def test_one_round_says_nothing_of_others() -> None:
+    assert confidence(1) == 0
+    assert confidence(2) == 0.5
+    assert confidence(6) == 0.95

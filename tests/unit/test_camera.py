@@ -7,6 +7,7 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
+import cv2
 import pytest
 
 from edgewise.runtime.camera import Kind, Source, camera, mask, video
@@ -90,3 +91,28 @@ def test_a_device_that_may_not_be_used_is_told_from_one_that_is_not_there(tmp_pa
     assert str(refusal).startswith(f"camera {tmp_path}/video0 cannot be opened\nExpected: ")
     assert "(CSI) needs picamera2" in str(refusal)
     assert "may not use" not in str(refusal)
+
+
+class Device:
+    """A camera, which cannot exist here: it notes how it is opened and what it is asked for."""
+
+    def __init__(self, address: int | str, backend: int) -> None:
+        self.address, self.backend, self.asked = address, backend, dict[int, float]()
+
+    def set(self, key: int, value: float) -> bool:
+        self.asked[key] = value
+        return False  # as cameras do that have only one size
+
+
+def test_a_camera_is_asked_for_what_was_wished_and_for_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", Device)
+    wished = camera("/dev/video7", width=1280, height=720, fps=15).open()
+    assert isinstance(wished, Device)
+    assert wished.address == "/dev/video7"
+    assert wished.asked == {
+        cv2.CAP_PROP_FRAME_WIDTH: 1280, cv2.CAP_PROP_FRAME_HEIGHT: 720, cv2.CAP_PROP_FPS: 15,
+        cv2.CAP_PROP_BUFFERSIZE: 1,
+    }  # fmt: skip
+    plain = camera(0).open()
+    assert isinstance(plain, Device)
+    assert (plain.address, plain.asked) == (0, {cv2.CAP_PROP_BUFFERSIZE: 1})

@@ -132,3 +132,6 @@ def test_an_answer_as_json(tiny: Classifier, slot: FrameSlot) -> None:
     }  # fmt: skip
     assert record["age_ms"] >= record["inference_ms"] >= 0
     assert record["top"][0]["label"] == "red"
+    assert {key: record[key] for key in ("backend", "provider", "precision")} == {
+        "backend": tiny.backend.name, "provider": "cpu", "precision": "fp32",
+    }  # fmt: skip

@@ -39,7 +39,9 @@ def test_all_is_what_is_public(name: str) -> None:
 
 
 def test_the_names_that_users_build_on() -> None:
-    assert set(runtime.__all__) == {"UNKNOWN", "Classifier", "Prediction", "Row", "Score"}
+    assert set(runtime.__all__) == {
+        "UNKNOWN", "Bulk", "Classifier", "Opening", "Prediction", "Row", "Score", "open_bulk",
+    }  # fmt: skip
     assert {"EdgewiseError", "ModelError", "PhotoError", "Manifest", "InputSpec"} <= set(spec.__all__)
 
 

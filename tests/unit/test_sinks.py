@@ -107,6 +107,18 @@ def test_csv_has_one_column_pair_per_class_and_empty_cells_for_errors() -> None:
     assert {second[name] for name in ("label", "probability", "milliseconds", "label_1", "probability_2")} == {""}
 
 
+def test_what_computed_stands_beside_every_answer_for_programs() -> None:
+    rows, ran = [good(Path("a.png")), bad(Path("b.png"))], {"backend": "litert", "provider": "cpu"}
+    for layout in (Layout.CSV, Layout.JSONL):
+        stream = io.StringIO(newline="")
+        sink = open_sink(layout, stream, labels=LABELS, names=(), top_k=len(TOP), ran=ran)
+        for row in rows:
+            sink.write(row)
+        stream.seek(0)
+        records = list(csv.DictReader(stream)) if layout is Layout.CSV else [json.loads(line) for line in stream]
+        assert [{key: record[key] for key in ran} for record in records] == [ran, ran]
+
+
 def test_the_table_has_a_line_per_photo_and_no_control_characters() -> None:
     lines = written(Layout.TABLE, [good(path) for path in NASTY]).split("\n")
     assert len(lines) == len(NASTY) + 2

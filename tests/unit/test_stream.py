@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgewise.runtime import Classifier
+from edgewise.runtime import Classifier, open_bulk
 from edgewise.runtime.items import Given, Item
 from edgewise.runtime.stream import Engine, Wish, indices, results
 from edgewise.spec import InputError
@@ -37,6 +37,21 @@ def test_everything_that_predict_takes_and_more_is_answered_in_order(classifier:
     assert rows[4].prediction == classifier.predict(DATA / "red.png", 2)
     with pytest.raises(dataclasses.FrozenInstanceError):
         rows[0].name = "other"  # type: ignore[misc]
+
+
+def test_several_copies_give_the_same_rows_in_the_same_order(classifier: Classifier, tmp_path: Path) -> None:
+    names = ("red", "green", "blue", "red", "blue")
+    for number, name in enumerate(names):
+        shutil.copy(DATA / f"{name}.png", tmp_path / f"{number}.png")
+    (tmp_path / "2b.png").write_bytes(b"no picture")
+    with open_bulk(DATA / "tiny.onnx", threads=2) as bulk:
+        assert bulk.streams == 2
+        rows = list(bulk.stream(tmp_path, 2, classes=["red", "blue"]))
+    alone = list(classifier.stream(tmp_path, 2, classes=["red", "blue"]))
+    assert [(row.name, row.prediction, str(row.error)) for row in rows] == [
+        (row.name, row.prediction, str(row.error)) for row in alone
+    ]
+    assert [row.error is None for row in rows] == [True, True, True, False, True, True]
 
 
 def test_one_source_needs_no_list(classifier: Classifier) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from edgewise.runtime import Classifier, backends, loading, tuning
 from edgewise.runtime.bulk import open_bulk
-from edgewise.runtime.engines import openvino
+from edgewise.runtime.engines import onnxruntime, openvino
+from edgewise.runtime.engines.base import CPU, Engine, Network, Settings
 from edgewise.runtime.tuning import Plan, Tuning, plans
 from edgewise.spec import BackendError, InputError, ModelError, Scheme
 from edgewise.spec.cache import cache_folder
@@ -72,6 +73,36 @@ def test_it_is_measured_once_for_each_file_and_machine(calls: list[Any]) -> None
     assert len(calls) == len(remembered()) == 3
 
 
+def test_another_size_of_pictures_is_measured_by_itself(calls: list[Any], foreign: ModuleType, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("red\ngreen\nblue\n")
+    path = foreign.listed(foreign.foreign_onnx(tmp_path / "m.onnx", shape=("n", "h", "w", 3), axes=(1, 2)))
+    for size in (8, 16, 8):
+        Classifier.open(path, backend="auto", labels=labels, normalize="-1..1", threads=2, image_size=size)
+    assert len(calls) == len(remembered()) == 2
+
+
+def test_a_provider_that_falls_back_to_the_cpu_is_measured_as_the_cpu(
+    calls: list[Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As with onnxruntime-gpu on a machine without a GPU: the provider is there in name, and opening it fails."""
+
+    def refuse(network: Network, settings: Settings) -> Engine:
+        if settings.provider != CPU:
+            raise BackendError("the provider cuda cannot be used")
+        return onnxruntime.KIND.open(network, settings)
+
+    in_name = replace(onnxruntime.KIND, providers=lambda: (CPU, "cuda"), open=refuse)
+    monkeypatch.setattr(backends, "kinds_for", lambda _: (in_name, openvino.KIND))
+    opening = Opening(backend="auto", provider="cuda", allow_fallback=True, threads=4)
+    classifier = Classifier.open(DATA / "tiny.onnx", opening)
+    assert (classifier.backend.name, classifier.backend.provider) == ("openvino", "cpu")
+    (choices, _, _, cores, _), _ = calls[0]
+    assert [choice.settings.provider for choice in choices] == ["cpu", "cpu"]
+    assert cores == 4
+    assert "--provider cuda is not granted; cpu is used instead" in caplog.text
+
+
 def test_retune_measures_again(calls: list[Any]) -> None:
     for retune in (False, True, True):
         Classifier.open(DATA / "tiny.onnx", backend="auto", threads=2, retune=retune)
@@ -115,11 +146,12 @@ def test_where_nothing_can_be_kept_it_is_measured_every_time(
 
 def test_the_grid_uses_no_more_threads_than_there_are() -> None:
     single, bulk = plans(["a", "b"], 6, [1, 4])
-    assert {plan.threads for plan in single} == {1, 2, 4, 6}
-    assert len(single) == len(set(single)) == 8
+    assert {plan.threads for plan in single} == {1, 2, 3, 4, 6}
+    assert len(single) == len(set(single)) == 10
     assert len(bulk) == len(set(bulk)) == 4 * len({(plan.threads, plan.streams) for plan in bulk})
     assert max(plan.threads * plan.streams for plan in bulk) == 6
-    assert {(plan.threads, plan.streams) for plan in bulk} >= {(1, 6), (6, 1), (2, 2), (1, 1)}
+    assert min(plan.threads * plan.streams for plan in bulk) == 3
+    assert {(plan.threads, plan.streams) for plan in bulk} >= {(1, 6), (2, 3), (3, 2), (6, 1), (2, 2)}
     assert single[0] == Plan("a", 6)  # the usual one first, should there be no time for more
 
 

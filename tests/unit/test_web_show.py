@@ -17,6 +17,7 @@ from edgewise.runtime.frames import FrameSlot, Outage
 from edgewise.runtime.live import Settings
 from edgewise.runtime.region import Region
 from edgewise.runtime.web import app as web_app
+from edgewise.runtime.web import show
 from edgewise.runtime.web.app import make_app
 from edgewise.runtime.web.show import LiveShow, by_name, encode
 from edgewise.spec import InputError, ModelError
@@ -24,6 +25,7 @@ from edgewise.spec.opening import Opening
 
 DATA = Path(__file__).parents[1] / "data"
 MODELS = {name: DATA / name for name in ("tiny.tflite", "tiny.onnx")}
+MODEL_WISH = {"type": "model", "name": "tiny.onnx"}
 COLOURS = {"blue": (250, 10, 10), "green": (10, 250, 10), "red": (10, 10, 250), "grey": (120, 120, 128)}
 
 
@@ -217,6 +219,7 @@ def test_a_wrong_wish_is_answered_by_a_notice(playing: Playing, client: TestClie
     playing.put("red")
     with client.websocket_connect("/live") as viewer:
         viewer.receive_text()
+        viewer.receive_bytes()
         viewer.send_json({"type": "model", "name": "other.onnx"})
         viewer.send_json({"type": "next"})
         told = json.loads(viewer.receive_text())
@@ -240,12 +243,15 @@ def test_pictures_go_on_while_a_model_is_opened(
     playing.put("red")
     with client.websocket_connect("/live") as viewer:
         viewer.receive_text()
+        viewer.receive_bytes()
         viewer.send_json({"type": "model", "name": "tiny.onnx"})
-        assert opening.wait(30)
-        playing.put("blue")
-        viewer.send_json({"type": "next"})
-        assert json.loads(viewer.receive_text())["top"][0][0] == "blue"
-        opened.set()
+        try:
+            assert opening.wait(30)
+            playing.put("blue")
+            viewer.send_json({"type": "next"})
+            assert json.loads(viewer.receive_text())["top"][0][0] == "blue"
+        finally:
+            opened.set()
 
 
 def test_more_viewers_than_can_be_served_are_asked_to_come_later(
@@ -304,3 +310,32 @@ def test_only_the_pages_own_files_are_served(client: TestClient) -> None:
         assert "https://" not in found.text.replace("https: ", "")
     assert client.get("/../show.py").status_code == 404
     assert client.get("/page/live.js").status_code == 404
+
+
+def test_a_change_is_refused_while_a_model_is_being_opened(playing: Playing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(show, "_TURN_SECONDS", 0.05)
+    opening, opened = threading.Event(), threading.Event()
+
+    def slow(_: str) -> Any:
+        opening.set()
+        assert opened.wait(30)
+        raise ModelError("no model")
+
+    monkeypatch.setattr(playing.show, "_open", slow)
+    playing.put("red")
+
+    def wish() -> None:
+        with pytest.raises(ModelError):
+            playing.show.change(MODEL_WISH)
+
+    thread = threading.Thread(target=wish, daemon=True)
+    thread.start()
+    try:
+        assert opening.wait(30)
+        with pytest.raises(InputError, match="a model is being opened, which takes a while"):
+            playing.show.change({"type": "set", "threshold": 0.5})
+        assert playing.message["notice"].startswith("a model is being opened")
+    finally:
+        opened.set()
+        thread.join(30)
+    playing.show.change({"type": "set", "threshold": 0.5})

@@ -96,9 +96,7 @@ class Campaign:
         for index in self._able():
             if self._plan.entries[index].kind is not Kind.PLAIN:
                 self._memory(index)
-        for index in self._able():
-            if self._plan.entries[index].kind is not Kind.PLAIN:
-                self._offline(index)
+        self._bulk()
         self._rounds()
         self._repeats()
         for index in self._able():
@@ -129,7 +127,8 @@ class Campaign:
         widest = sum(1 for index in range(len(self._plan.entries)) if self._is_widest(index))
         sustained = widest if self._sustain_minutes else 0
         counts = len({entry.threads for entry in entries})
-        return counts + len(self._groups()) + 2 * len(own) + self._effort.rounds * len(entries) + sustained
+        each = (1 + self._effort.offline_rounds) * len(own) + self._effort.rounds * len(entries)
+        return counts + len(self._groups()) + each + sustained
 
     def _groups(self) -> dict[tuple[str, str, str], list[int]]:
         """Rows that share their accuracy: the same file with the same backend and provider; the reference first."""
@@ -227,15 +226,26 @@ class Campaign:
         _, peak, _ = self._ask_for(index, Measurement, task, "memory", memory=True)
         self.gathered[index].memory_bytes = max(0, peak - self._bare) if peak and self._bare else 0
 
-    def _offline(self, index: int) -> None:
-        found = self.gathered[index]
+    def _bulk(self) -> None:
+        able = [index for index in self._able() if self._plan.entries[index].kind is not Kind.PLAIN]
+        for number, place in rounds_in_turn(len(able), self._effort.offline_rounds, self._seed):
+            if not self.gathered[able[place]].error:
+                self.gathered[able[place]].rates[number] = self._rate(able[place], number)
+
+    def _rate(self, index: int, number: int) -> Rate:
+        """One pass of many photos at once; a disturbed one is tried again, and the less disturbed one counts."""
+        best: Rate | None = None
         for attempt in range(TRIES):
             task = self._task(self._plan.entries[index], Job.OFFLINE, self._effort.offline_seconds)
-            rate, _, _ = self._ask_for(index, Rate, task, "many photos at once", number=attempt)
-            if found.rate is None or disturbance(rate.loads) < disturbance(found.rate.loads):
-                found.rate = rate
+            count = self._effort.offline_rounds
+            what = "many photos at once" + (f", round {number + 1} of {count}" if count > 1 else "")
+            rate, _, _ = self._ask_for(index, Rate, task, what, number=number + count * attempt)
+            if best is None or disturbance(rate.loads) < disturbance(best.loads):
+                best = rate
             if rate.error or not find_contention(rate.loads) or self._effort.repeats < attempt + 0.5:
-                return
+                break
+        assert best is not None
+        return best
 
     def _rounds(self) -> None:
         able = self._able()

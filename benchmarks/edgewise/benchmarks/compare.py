@@ -20,6 +20,9 @@ from edgewise.spec import InputError
 MEMORY_MAY_DIFFER = 0.02
 """Share by which the memory of one machine differs from one kernel to the next."""
 
+MANY = 10
+"""Rows from which on it is told that some verdicts are wrong by chance."""
+
 Key = tuple[str, str, str, int, str]
 
 RUN_VERSIONS = ("ai-edge-litert", "onnxruntime", "openvino", "numpy", "tensorflow", "edgewise", "python")
@@ -97,7 +100,7 @@ def compare_results(
         rows=tuple(sorted(rows, key=lambda row: -row.latency.ratio.value)),
         only_before=tuple(row.title for row in only_before),
         only_after=tuple(row.title for row in only_after),
-        notes=tuple(_notes(before, after, differences, in_turns=changes is not None)),
+        notes=(*_notes(before, after, differences, in_turns=changes is not None), *_on_chance(len(rows))),
         broken=tuple(_broken(before, after)),
     )
 
@@ -136,6 +139,7 @@ def machine_differences(before: Results, after: Results) -> tuple[str, ...]:
         ("CPU limit", _limit(first.cpu_limit, " cores"), _limit(second.cpu_limit, " cores")),
         ("memory limit", _limit(first.memory_limit_bytes, " bytes"), _limit(second.memory_limit_bytes, " bytes")),
         ("governor", first.governor, second.governor),
+        ("GPU", ", ".join(first.gpus), ", ".join(second.gpus)),
     ]
     found = [f"{name} {old or 'unknown'} and {new or 'unknown'}" for name, old, new in facts if old != new]
     if changed := sorted(set(first.flags) ^ set(second.flags)):
@@ -241,6 +245,9 @@ def _notes(before: Results, after: Results, differences: Sequence[str], *, in_tu
         yield "How latencies compare was measured in turns, and p50 of each row before that, for a short time."
         if after.data.split == "all":
             yield WITHOUT_SPLITS
+    kernels = [results.machine.kernel for results in (before, after)]
+    if kernels[0] != kernels[1]:
+        yield f"Different kernels: {kernels[0] or 'unknown'} and {kernels[1] or 'unknown'}."
     changed = [
         f"{name} {before.versions.get(name, 'none')} and {after.versions.get(name, 'none')}"
         for name in RUN_VERSIONS
@@ -253,6 +260,15 @@ def _notes(before: Results, after: Results, differences: Sequence[str], *, in_tu
     )
     if contended:
         yield "Something else used the machine while these were measured: " + ", ".join(contended) + "."
+
+
+def _on_chance(rows: int) -> Iterator[str]:
+    """Many comparisons at once: some are wrong by chance."""
+    if rows >= MANY:
+        yield (
+            f"Each row is judged by itself, at 95%: where {rows} rows had equal code on both sides, about "
+            f"{max(1, round(rows / 20))} would be called faster or slower by chance."
+        )
 
 
 def _titles(rows: Sequence[Row]) -> str:

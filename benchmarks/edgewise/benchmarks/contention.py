@@ -179,6 +179,16 @@ def find_contention(loads: Sequence[Load], best_hz: float = 0.0) -> tuple[str, .
     return tuple(reasons)
 
 
+def over_all(loads: Sequence[Load]) -> tuple[Load, ...]:
+    """A measurement of minutes as one slice, without its clock: that it falls is what such a one is to show."""
+    seconds = sum(load.seconds for load in loads)
+    if not seconds:
+        return ()
+    parts = ("others", "steal", "pressure", "stopped")
+    means = {part: sum(getattr(load, part) * load.seconds for load in loads) / seconds for part in parts}
+    return (Load(seconds=seconds, clock_hz=0.0, **means),)
+
+
 def _share(part: float, whole: float) -> float:
     return min(1.0, max(0.0, part / whole))
 

@@ -12,11 +12,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from types import TracebackType
+from typing import Protocol
 
 from edgewise.benchmarks.contention import Meter, Reading, SystemMeter, Watch, find_contention
 from edgewise.benchmarks.latency import Clock, MonotonicClock, measure, timed, warm_up
@@ -32,6 +33,9 @@ WARM_UP_NS = 300_000_000
 LEAST_TURNS = 8
 TRIES = 2
 """How often a disturbed round is measured again at most."""
+
+GIVEN_UP = 2
+"""After so many times the least number of rounds, who has less than half of them undisturbed gets no more."""
 
 CHILD = ("-m", "edgewise.benchmarks.duel")
 
@@ -107,6 +111,26 @@ class Duellist:
         self._process.communicate()
 
 
+class Opponent(Protocol):
+    """One side of a duel: a port, so that what follows is tested with times that are made up."""
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+
+    def query_ns(self) -> int:
+        """Wait until it is warm, and give the median of its queries in nanoseconds."""
+
+    def turn(self, queries: int) -> list[int]:
+        """Nanoseconds of so many queries."""
+
+    def __enter__(self) -> Opponent: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
 class PairMeter:
     """Counters of the system, in which the time of some other processes counts as this one's own."""
 
@@ -127,51 +151,67 @@ class PairMeter:
             return 0.0
 
 
+@dataclass(frozen=True)
+class Arena:
+    """Where duels are fought."""
+
+    clock: Clock = field(default_factory=MonotonicClock)
+    enter: Callable[[Task], Opponent] = Duellist  # starts a process
+    meter: Callable[[Sequence[int]], Meter] = PairMeter  # for the processes of these numbers
+
+
 def duel(
     first: Task,
     second: Task,
     rounds: tuple[int, int],
     seconds: float,
-    commands: tuple[Sequence[str], Sequence[str]] = (CHILD, CHILD),
-    tries: int = TRIES,
+    *,
+    tries: int | None = None,
+    arena: Arena | None = None,
 ) -> Duel:
     """Measure two entries against each other.
+
+    A round that stays disturbed is left out, for what the machine did and never for its times, as long as enough others
+    are left; otherwise all count, and the two are told apart only where every one says the same.
 
     Args:
         first: what to load and ask; of its fields job, seconds and result do not matter.
         second: the other.
         rounds: fresh pairs of processes, at least and at most; between, until the interval of the ratio is narrow.
         seconds: of queries, each round, both together.
-        commands: what the processes run, after the interpreter.
-        tries: how often a disturbed round is measured again at most.
+        tries: how often a disturbed round is measured again at most; None: TRIES.
+        arena: clock, processes and counters; None: those of this machine.
 
     Raises:
         EdgewiseError: one of them cannot be loaded, or its process died.
     """
-    clock, found = MonotonicClock(), list[Round]()
+    arena, found, quiet = arena or Arena(), list[Round](), list[Round]()
     for number in range(rounds[1]):
-        best = _round((first, second), commands, seconds, clock, number)
-        for _ in range(tries):
+        best = _round((first, second), arena, seconds, number)
+        for _ in range(TRIES if tries is None else tries):
             if not best.disturbed:
                 break
-            again = _round((first, second), commands, seconds, clock, number)
+            again = _round((first, second), arena, seconds, number)
             best = min(again, best, key=lambda each: len(each.disturbed))
         found.append(best)
-        if len(found) >= rounds[0] and is_narrow([each.ratios for each in found]):
+        quiet = [each for each in found if not each.disturbed]
+        if len(quiet) >= rounds[0] and is_narrow([each.ratios for each in quiet]):
             break
-    disturbed = any(each.disturbed for each in found)
-    return Duel(compare_turns([each.ratios for each in found], contended=disturbed), tuple(found))
+        if len(found) >= GIVEN_UP * rounds[0] and 2 * len(quiet) < len(found):
+            break  # this machine does not come to rest
+    enough = len(quiet) >= rounds[0]
+    change = compare_turns([each.ratios for each in (quiet if enough else found)], contended=not enough)
+    return Duel(change, tuple(found))
 
 
-def _round(
-    tasks: tuple[Task, Task], commands: tuple[Sequence[str], Sequence[str]], seconds: float, clock: Clock, number: int
-) -> Round:
-    with Duellist(tasks[0], commands[0]) as one, Duellist(tasks[1], commands[1]) as two:
+def _round(tasks: tuple[Task, Task], arena: Arena, seconds: float, number: int) -> Round:
+    clock = arena.clock
+    with arena.enter(tasks[0]) as one, arena.enter(tasks[1]) as two:
         pair = (one, two)
         queries = [1 + max(1, round(TURN_NS / each.query_ns())) for each in pair]
         for each, count in zip(pair, queries, strict=True):
             each.turn(count)
-        watch = Watch(PairMeter([one.pid, two.pid]), clock)
+        watch = Watch(arena.meter([one.pid, two.pid]), clock)
         end, ratios, own = clock.now() + int(1e9 * seconds), list[float](), list[float]()
         while clock.now() < end or len(ratios) < LEAST_TURNS:
             # Whoever comes first changes from turn to turn, and from round to round.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -49,6 +49,7 @@ PACKAGES = (
     "openvino",
     "tensorflow",
     "tf-keras",
+    "keras",
 )
 
 
@@ -62,7 +63,7 @@ class Machine:
     flags: tuple[str, ...]  # those of FLAGS that the CPU has
     cores: int  # logical cores that this process may use
     memory_bytes: int
-    system: str
+    system: str  # without the kernel's release, which changes with updates
     governor: str  # CPU frequency governor
     load_average: tuple[float, ...]  # over 1, 5 and 15 minutes, before anything was measured
     container: str = ""  # such as "docker"; empty: none that is known of
@@ -71,6 +72,8 @@ class Machine:
     steal_share: float = 0.0  # of the time since the machine started, taken by its hypervisor, 0-1
     clock_hz: float = 0.0  # of the cores, the mean, before anything was measured; 0: not told
     max_clock_hz: float = 0.0  # that the cores can reach; 0: not told
+    kernel: str = ""  # its release
+    gpus: tuple[str, ...] = ()  # of NVIDIA, as their driver calls them
 
 
 def describe_machine(root: Path = Path("/")) -> Machine:
@@ -86,7 +89,7 @@ def describe_machine(root: Path = Path("/")) -> Machine:
         flags=tuple(flag for flag in FLAGS if flag in present),
         cores=usable_cores(),
         memory_bytes=int(memory.split()[0]) * 1024,
-        system=f"{release or platform.system()}, {platform.system()} {platform.release()}",
+        system=f"{release or platform.system()}, {platform.system()}",
         governor=text_of(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip(),
         load_average=tuple(round(load, 2) for load in os.getloadavg()) if hasattr(os, "getloadavg") else (),
         container=_container(root),
@@ -95,7 +98,15 @@ def describe_machine(root: Path = Path("/")) -> Machine:
         steal_share=_steal_share(root),
         clock_hz=clock_hz(root),
         max_clock_hz=1e3 * _number(text_of(root / "sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq")),
+        kernel=platform.release(),
+        gpus=tuple(_gpus(root)),
     )
+
+
+def _gpus(root: Path) -> Iterator[str]:
+    """Names of the graphics processors that NVIDIA's driver tells."""
+    for path in sorted(root.glob("proc/driver/nvidia/gpus/*/information")):
+        yield _fields(text_of(path), ":").get("Model", "NVIDIA GPU")
 
 
 def _container(root: Path) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 from edgewise.benchmarks.entry import Entry
 from edgewise.benchmarks.profiling import Profile, profile_entry
 from edgewise.runtime.cpu import cpu_limit, usable_cores
+from edgewise.runtime.engines import KINDS
+from edgewise.runtime.engines.base import CPU
 from edgewise.runtime.graph import Graph
 from edgewise.runtime.inspection import read_graph
 from edgewise.runtime.modelfile import format_of, read_content
@@ -22,11 +24,15 @@ class Evidence:
     graph: Graph | None = None  # of the file; None: it cannot be read
     usable: float = 0.0  # cores that may be used at once, a container's quota included; 0: not known
     cache_bytes: int = 0  # of the last level; 0: not known
+    providers: tuple[str, ...] = ()  # that its backend offers here
+    precisions: tuple[str, ...] = ()  # that it offers on the CPU
 
 
 def collect(entry: Entry, root: Path = Path("/")) -> Evidence:
     """Look at an entry's file, profile it, and look at the machine below ``root``."""
-    return Evidence(profile_entry(entry), _graph(Path(entry.path)), usable_cpu(root), last_cache(root))
+    kind = next((kind for kind in KINDS if kind.name == entry.backend), None)
+    offers = (kind.providers(), kind.precisions(CPU)) if kind else ((), ())
+    return Evidence(profile_entry(entry), _graph(Path(entry.path)), usable_cpu(root), last_cache(root), *offers)
 
 
 def _graph(path: Path) -> Graph | None:

@@ -49,6 +49,7 @@ class Sustained:
     celsius_first: float | None  # hottest thermal zone; None: the machine does not tell
     celsius_last: float | None
     series_ms: tuple[float, ...]  # medians of about 60 equal parts, in order
+    disturbed: tuple[str, ...] = ()  # what else used the machine, in plain words; empty: nothing
 
 
 @dataclass(frozen=True)
@@ -120,13 +121,17 @@ class Accuracy:
     answers: str = ""  # class index that each photo got, -1 where it cannot be read: see edgewise.benchmarks.packing
 
 
+KINDS_OF_REASON = (
+    *("cpu-lacks", "delegate", "float-islands", "layout", "memory-bound", "operator", "overhead", "oversubscription"),
+    *("precision", "provider"),
+)
+
+
 @dataclass(frozen=True)
 class Reason:
     """Why a row is not faster."""
 
-    kind: (
-        str  # cpu-lacks, float-islands, layout, operator, provider, delegate, memory-bound, oversubscription, overhead
-    )
+    kind: str  # as KINDS_OF_REASON
     text: str  # one plain sentence with figures
     share: float | None = None  # of the row's time, 0-1; None where it was not measured
 

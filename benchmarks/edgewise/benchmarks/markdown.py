@@ -8,8 +8,8 @@ from edgewise.benchmarks import text
 from edgewise.benchmarks.results import Results, Row
 from edgewise.spec.files import path_text
 
-HEADINGS = ("file", "backend", "threads", "top-1 (95%)", "points to reference", "p50 ms (95%)", "p90 ms", "p99 ms",
-            "bulk photos/s", "file size", "memory", "start")  # fmt: skip
+HEADINGS = ("file", "backend", "threads", "top-1 (95%)", "points to reference (95%)", "p50 ms ({spread})", "p90 ms",
+            "p99 ms", "bulk photos/s", "file size", "memory", "start", "of peak")  # fmt: skip
 
 REASONS_OF = 8
 """Rows of which it is told why they are not faster."""
@@ -23,12 +23,12 @@ def to_markdown(results: Results) -> str:
         cell(". ".join(filter(None, (text.headline(results), text.comparison(results))))),
         "",
         *(f"**{title}** {cell(told)}\n" for title, told in _recommended(results)),
-        "| " + " | ".join(HEADINGS) + " |",
-        "|---|---|--:|---|---|---|--:|--:|--:|--:|--:|--:|",
+        "| " + " | ".join(HEADINGS).format(spread=text.spread(results.settings.rounds)) + " |",
+        "|---|---|--:|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
         *(_row(row) for row in results.rows),
         "",
         cell(_measured_on(results)),
-        *(f"\n- {cell(note)}" for note in (*_failures(results), *results.remarks)),
+        *(f"\n- {cell(note)}" for note in (*_failures(results), *text.peaks(results), *results.remarks)),
     ]
     reasons = list(_reasons(results))
     if reasons:
@@ -71,6 +71,7 @@ def _row(row: Row) -> str:
         text.megabytes(row.entry.bytes) if row.entry.bytes else "",
         text.megabytes(row.memory_bytes) if row.memory_bytes else "",
         f"{row.start_ms.value / 1000:.2f} s" if row.start_ms else "",
+        text.of_peak(row),
     )
     return "| " + " | ".join(cell(each) for each in cells) + " |"
 

@@ -20,6 +20,7 @@ from edgewise.benchmarks.plot_reliability import reliability
 from edgewise.benchmarks.plot_times import distributions, sustained
 from edgewise.benchmarks.results import Kind, Results, Row
 from edgewise.benchmarks.side_by_side import change
+from edgewise.benchmarks.statistics import confidence
 from edgewise.benchmarks.tables import accuracy_table, speed_table
 from edgewise.benchmarks.verdict import Verdict
 from edgewise.spec import ExtraMissingError
@@ -35,21 +36,26 @@ PANELS = 9
 STAGES = ("read", "decode", "resize", "inference", "rest")
 
 METHOD = (
-    "Each row was measured in fresh child processes, in {rounds} rounds in changing order, so that a machine that "
-    "changes meanwhile hits all rows alike. No query of a round was left out; of a round that was disturbed and "
-    "measured again, the less disturbed one counts.",
+    "Latency, start and stages of each row were measured in {rounds} rounds, bulk in {bulk}, each in a fresh child "
+    "process and in changing order, so that a machine that changes meanwhile hits all rows alike. No query of a round "
+    "was left out; of a round that was disturbed and measured again, after all others, the less disturbed one counts.",
     "Latency is one query at a time with one prepared photo, from pixels to probabilities, after a warm-up until "
     "times were stable; percentiles are nearest-rank, p90 is given from 64 queries on and p99 from 662 on, "
-    "as in the MLPerf Inference rules. The interval of the median is a bootstrap over rounds (95%).",
+    "as in the MLPerf Inference rules. {interval}",
     "Bulk is the most photos per second from prepared pixels, with the batch and the number of copies that were best.",
     "Top-1 is the share of photos whose most probable label is right; its interval is exact (Clopper-Pearson, 95%). "
     "The difference to the reference is paired: the same photos, and an interval (95% or more) from the exact ones of "
     "what was gained and what was lost.",
-    "Memory is the largest proportional set of the process while loading and running, over that of a bare Python.",
+    "Memory is the largest proportional set of a process of its own while loading and running, over that of a bare "
+    "Python. Accuracy is of one process too: it does not depend on time.",
     "Start is from a fresh Python to the first label: importing the backend, reading and verifying the file, "
     "preparing the network and the first photo.",
     "Of peak is the share of what this machine computes at most, measured with a large matrix product.",
 )
+
+
+INTERVAL = "The interval of the median is a bootstrap over rounds (95%)."
+RANGE = "Beside the median stands the {spread}, which holds that of further rounds in about {sure:.0%} of all cases."
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,9 @@ def _context(results: Results) -> dict[str, Any]:
         "facts": _machine(results.machine),
         "command": text.plain(shlex.join(results.command)),
         "files": {row.entry.name: row.entry.sha256 for row in results.rows if row.entry.sha256},
-        "method": [sentence.format(rounds=results.settings.rounds) for sentence in METHOD],
+        "spread": text.spread(results.settings.rounds),
+        "peaks": text.peaks(results),
+        "method": list(_method(results)),
     }
 
 
@@ -148,6 +156,15 @@ def _plots(results: Results, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
         for name, (how, shown) in drawings.items()
         if shown
     }
+
+
+def _method(results: Results) -> Iterator[str]:
+    """How it was measured, in sentences."""
+    rounds, bulk = results.settings.rounds, text.count(results.settings.offline_rounds, "round")
+    sure = confidence(rounds)
+    interval = INTERVAL if sure >= 0.95 else RANGE.format(spread=text.spread(rounds), sure=sure)
+    for sentence in METHOD:
+        yield sentence.format(rounds=rounds, bulk=bulk, interval=interval)
 
 
 def _distinct(rows: Sequence[Row]) -> list[Row]:
@@ -202,9 +219,11 @@ def _machine(machine: Machine) -> dict[str, str]:
         "CPU": f"{machine.cpu}{', ' + machine.board if machine.board else ''} ({machine.architecture}), "
         f"{text.count(machine.cores, 'core')} to use",
         "CPU features": ", ".join(machine.flags) or "not known",
+        "Graphics": ", ".join(machine.gpus),
         "Clock": clock if machine.clock_hz else "",
         "Memory": f"{machine.memory_bytes / 1e9:.1f} GB" if machine.memory_bytes else "",
-        "System": machine.system + (f", frequency governor {machine.governor}" if machine.governor else ""),
+        "System": f"{machine.system} {machine.kernel}".rstrip()
+        + (f", frequency governor {machine.governor}" if machine.governor else ""),
         "Container": ", ".join(_container(machine)),
         "Stolen by the hypervisor": f"{machine.steal_share:.1%} of the time since it started"
         if machine.steal_share

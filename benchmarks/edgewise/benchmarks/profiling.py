@@ -25,7 +25,7 @@ from edgewise.benchmarks.typed import from_data
 from edgewise.runtime.engines.base import CPU, Network, Settings
 from edgewise.runtime.engines.onnxruntime import session_options
 from edgewise.spec import EdgewiseError
-from edgewise.spec.child import run_module
+from edgewise.spec.child import end_with_parent, run_module
 from edgewise.spec.quiet import quiet_stderr, refuse_telemetry
 
 PATIENCE_SECONDS = 180.0
@@ -91,6 +91,7 @@ def profile_entry(entry: Entry) -> Profile:
 
 def main() -> None:
     """Profile what standard input tells, and write the answer as the last line of standard output."""
+    end_with_parent()
     asked = json.loads(sys.stdin.buffer.read())
     try:
         profile = measure(Path(asked["path"]), asked["backend"], asked["threads"])
@@ -127,8 +128,12 @@ def _onnxruntime(network: Network, picture: NDArray[np.uint8], threads: int) -> 
 
 
 def _kernel_times(events: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, float, bool]]:
+    """Of the runs that count: those that began after WARM_UP others."""
+    begun = sorted(int(event["ts"]) for event in events if event.get("name") == "model_run")
+    first = begun[WARM_UP] if len(begun) > WARM_UP else 0
     for event in events:
-        if event.get("cat") == "Node" and str(event.get("name", "")).endswith("_kernel_time"):
+        is_node = event.get("cat") == "Node" and str(event.get("name", "")).endswith("_kernel_time")
+        if is_node and int(event["ts"]) >= first:
             yield str(event["args"].get("op_name", "")), float(event["dur"]), False
 
 

@@ -16,6 +16,8 @@ from edgewise.benchmarks.profiling import CONVERTING, Profile
 from edgewise.benchmarks.results import Kind, Row
 from edgewise.benchmarks.rows import ceiling_share
 from edgewise.runtime.cpu import DOT_PRODUCTS
+from edgewise.runtime.engines import onnxruntime
+from edgewise.runtime.engines.base import BF16, CPU, FP32
 from edgewise.runtime.graph import Graph, macs
 from edgewise.runtime.inspection import short
 from edgewise.runtime.islands import Arithmetic, numerics
@@ -34,6 +36,9 @@ WORTH_A_WORD = 0.05
 
 MEMORY_BOUND = 0.3
 """Share of the time from which on reading the weights is told."""
+
+HALVES = frozenset(("avx512_fp16", "avx512_bf16", "amx_bf16", "asimdhp", "bf16"))
+"""Features of CPUs that compute in 16 bits."""
 
 HEAD = 4
 """Nodes at a network's end that may work in float: mean, product, softmax and the conversion before them."""
@@ -73,9 +78,10 @@ def find_reasons(
 ) -> tuple[Reason, ...]:
     """Why a row is not faster: what was found, the largest known share of its time first."""
     found = [
-        *_provider(row),
+        *_provider(row, machine, evidence),
         *_threads(row, evidence.usable or machine.cores),
         *_cpu(row, machine),
+        *_precision(row, machine, evidence),
         *_islands(row, evidence.graph),
         *_converting(evidence.profile),
         *_operators(evidence.profile),
@@ -96,12 +102,7 @@ def falls_short(row: Row, rows: Sequence[Row], machine: Machine) -> bool:
     twin, single = float_twin(row, rows), _like(row, rows, threads=1)
     gains = [(twin, EXPECTED.get(row.entry.scheme, 0.0)), (single, PER_THREAD * row.entry.threads)]
     slow = any(other and other.latency.p50 < gain * row.latency.p50 for other, gain in gains if other is not row)
-    return (
-        slow
-        or row.provider != row.entry.provider
-        or row.threads > machine.cores
-        or any(True for _ in _overhead(row, rows))
-    )
+    return slow or row.threads > machine.cores or any(True for _ in _overhead(row, rows))
 
 
 def float_twin(row: Row, rows: Sequence[Row]) -> Row | None:
@@ -122,9 +123,14 @@ def _like(row: Row, rows: Sequence[Row], **changed: object) -> Row | None:
     return next((other for other in rows if other.key == wanted), None)
 
 
-def _provider(row: Row) -> Iterator[Reason]:
-    if row.provider != row.entry.provider:
-        yield Reason("provider", f"{row.entry.provider} was asked for and not granted: it computes on {row.provider}.")
+def _provider(row: Row, machine: Machine, evidence: Evidence) -> Iterator[Reason]:
+    """A graphics processor that the installed engine does not know of; one that refuses is told as a failure."""
+    if machine.gpus and row.provider == CPU and evidence.providers == (CPU,) and row.entry.backend == onnxruntime.NAME:
+        yield Reason(
+            "provider",
+            f"The machine has a GPU ({', '.join(machine.gpus)}), and the installed ONNX Runtime computes on the CPU "
+            "only: put onnxruntime-gpu in its place, and there will be a row for --provider cuda.",
+        )
 
 
 def _threads(row: Row, usable: float) -> Iterator[Reason]:
@@ -136,7 +142,7 @@ def _threads(row: Row, usable: float) -> Iterator[Reason]:
 
 def _cpu(row: Row, machine: Machine) -> Iterator[Reason]:
     """Units that the CPU lacks, told from its flags."""
-    flags, scheme = set(machine.flags), row.entry.scheme
+    flags = set(machine.flags)
     x86, arm = machine.architecture in ("x86_64", "AMD64"), machine.architecture in ("aarch64", "arm64")
     if row.entry.in_whole_numbers and x86 and not flags & DOT_PRODUCTS:
         yield Reason(
@@ -145,13 +151,21 @@ def _cpu(row: Row, machine: Machine) -> Iterator[Reason]:
         )
     if row.entry.in_whole_numbers and arm and flags and not flags & {"asimddp", "i8mm"}:
         yield Reason("cpu-lacks", "The CPU has no dot product of 8-bit numbers (asimddp, i8mm).")
-    if scheme == "fp16" and not flags & {"avx512_fp16", "asimdhp"}:
-        yield Reason(
-            "cpu-lacks", "The CPU does not compute in 16-bit floats: the weights are turned into 32-bit ones, which "
-            "saves size only.",
-        )  # fmt: skip
-    if row.precision == "bf16" and not flags & {"avx512_bf16", "amx_bf16", "bf16"}:
-        yield Reason("cpu-lacks", "The CPU has no instructions for bfloat16.")
+
+
+def _precision(row: Row, machine: Machine, evidence: Evidence) -> Iterator[Reason]:
+    """16-bit weights that are computed with in 32 bits. ONNX Runtime has kernels for them on ARM."""
+    flags = set(machine.flags)
+    own_kernels = row.entry.backend == onnxruntime.NAME and "asimdhp" in flags
+    if row.entry.scheme != "fp16" or row.precision != FP32 or row.entry.provider != CPU or own_kernels:
+        return
+    told = "Its 16-bit weights are computed with as 32-bit ones, which saves size only"
+    if BF16 in evidence.precisions:
+        yield Reason("precision", f"{told}; with --precision bf16 this engine computes in 16 bits on this CPU.")
+    elif flags & HALVES:
+        yield Reason("precision", f"{told}: this engine does not use what the CPU has for numbers of 16 bits.")
+    else:
+        yield Reason("cpu-lacks", f"{told}: the CPU has instructions neither for 16-bit floats nor for bfloat16.")
 
 
 def _islands(row: Row, graph: Graph | None) -> Iterator[Reason]:

@@ -8,7 +8,7 @@ from statistics import median
 from edgewise.benchmarks.environment import Machine
 from edgewise.benchmarks.results import Data, Row
 from edgewise.benchmarks.side_by_side import change
-from edgewise.benchmarks.statistics import ENOUGH_FOR_P90, ENOUGH_FOR_P99
+from edgewise.benchmarks.statistics import ENOUGH_FOR_P90, ENOUGH_FOR_P99, confidence
 from edgewise.benchmarks.text import count, fastest_of_each, milliseconds, points
 from edgewise.benchmarks.verdict import Verdict
 from edgewise.runtime.engines import KINDS
@@ -37,10 +37,12 @@ def make_remarks(rows: Sequence[Row], data: Data, machine: Machine) -> tuple[str
         *_on_cut_sums(rows, machine),
         *_on_accuracy(rows),
         *_on_photos(data),
+        *_on_gpus(rows, machine),
         *_on_quiet(rows, machine),
         *_on_peak(rows),
         *_on_threads(rows),
         *_on_percentiles(rows),
+        *_on_rounds(rows),
     )
 
 
@@ -112,6 +114,11 @@ def _on_photos(data: Data) -> Iterator[str]:
         yield f"Photos that cannot be read, left out of every figure: {data.unreadable:,} ({shown}{more})."
 
 
+def _on_gpus(rows: Sequence[Row], machine: Machine) -> Iterator[str]:
+    if rows and machine.gpus and all(row.provider == CPU for row in rows):
+        yield f"Nothing was measured on the machine's GPU ({', '.join(machine.gpus)}): no engine here computes on it."
+
+
 def _on_quiet(rows: Sequence[Row], machine: Machine) -> Iterator[str]:
     if machine.load_average and machine.load_average[0] > machine.cores / 2:
         yield (
@@ -153,6 +160,17 @@ def _on_threads(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         if row.entry.threads and row.threads != row.entry.threads:
             yield f"{row.title} ran with {count(row.threads, 'thread')}, not the {row.entry.threads} asked for."
+
+
+def _on_rounds(rows: Sequence[Row]) -> Iterator[str]:
+    rounds = min((len(row.samples_ns) for row in rows), default=0)
+    if rounds == 1:
+        yield "Every p50 is of one round, which does not tell by how much rounds differ."
+    elif rounds and confidence(rounds) < 0.95:
+        yield (
+            f"Beside p50 and start stands the range of {count(rounds, 'round')}: it holds the median of further rounds "
+            f"in about {confidence(rounds):.0%} of all cases. Without --quick there are enough rounds for 95%."
+        )
 
 
 def _on_percentiles(rows: Sequence[Row]) -> Iterator[str]:

@@ -16,16 +16,17 @@ class Effort:
 
     seconds: float  # for the single queries of each row, all rounds together, > 0
     rounds: int  # fresh processes for them, >= 1; each counts as one observation
-    offline_seconds: float  # for many photos at once, each row
+    offline_seconds: float  # for many photos at once, each round of each row
+    offline_rounds: int  # fresh processes for them, >= 1
     peak_seconds: float  # for the machine's peak, each number of threads
     repeats: float  # rounds that may be measured again for being disturbed, as a share of all
     threads: str  # numbers of threads, unless others are asked for
 
 
 EFFORTS = {
-    "quick": Effort(1.2, 2, 0.8, 0.6, 0.25, "all"),
-    "": Effort(10.0, 10, 3.0, 1.5, 0.5, "1,all"),
-    "thorough": Effort(40.0, 20, 10.0, 3.0, 1.0, "1,all"),
+    "quick": Effort(1.2, 2, 0.8, 1, 0.6, 0.25, "all"),
+    "": Effort(10.0, 10, 2.0, 2, 1.5, 0.5, "1,all"),
+    "thorough": Effort(40.0, 20, 5.0, 4, 3.0, 1.0, "1,all"),
 }
 """By mode."""
 

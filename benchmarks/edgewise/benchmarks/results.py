@@ -116,6 +116,7 @@ class Settings:
     mode: str = ""  # "quick", "thorough", or empty
     sustain_minutes: float = 0.0  # of each row with the most threads; 0: not measured
     ood: str = ""  # folder of photos that are of no class; empty: none
+    offline_rounds: int = 1  # of many photos at once
 
 
 @dataclass(frozen=True)

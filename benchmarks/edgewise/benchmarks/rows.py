@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
-from edgewise.benchmarks.contention import find_contention
+from edgewise.benchmarks.contention import find_contention, over_all
 from edgewise.benchmarks.figures import Accuracy, Ceiling, Contention, Energy, Stages, Sustained, Throughput
 from edgewise.benchmarks.results import Entry, Failure, Row
+from edgewise.benchmarks.schedule import disturbance
 from edgewise.benchmarks.statistics import bootstrap_median, latency
 from edgewise.benchmarks.task import Measurement, Rate, Series, StageSums
 
@@ -18,7 +20,7 @@ class Gathered:
 
     rounds: dict[int, Measurement] = field(default_factory=dict)  # by pass
     repeats: int = 0
-    rate: Rate | None = None
+    rates: dict[int, Rate] = field(default_factory=dict)  # of many photos, by pass
     series: Series | None = None
     memory_bytes: int = 0
     accuracy: Accuracy | None = None
@@ -50,7 +52,7 @@ def make_row(entry: Entry, found: Gathered, ceilings: Sequence[Ceiling] = (), be
         latency=times,
         contention=_contention(found, rounds, best_hz),
         accuracy=found.accuracy,
-        offline=_throughput(found.rate),
+        offline=_throughput(tuple(found.rates.values())),
         stages=_stages(rounds),
         start_ms=bootstrap_median([[done.start_ns / 1e6] for done in rounds]),
         memory_bytes=found.memory_bytes,
@@ -73,15 +75,27 @@ def ceiling_share(entry: Entry, macs: int, milliseconds: float, ceilings: Sequen
 
 def _contention(found: Gathered, rounds: Sequence[Measurement], best_hz: float) -> Contention:
     told = [reason for done in rounds for reason in find_contention(done.loads, best_hz)]
-    if found.rate:
-        told += [f"with many photos at once, {reason}" for reason in find_contention(found.rate.loads, best_hz)]
+    if found.rates:
+        # Of several passes the quietest one tells: a figure of many photos is the median of all of them.
+        quietest = min(found.rates.values(), key=lambda rate: disturbance(rate.loads))
+        told += [f"with many photos at once, {reason}" for reason in find_contention(quietest.loads, best_hz)]
     return Contention(bool(told), tuple(dict.fromkeys(told)), found.repeats)
 
 
-def _throughput(rate: Rate | None) -> Throughput | None:
-    if rate is None or not rate.images_per_second:
+def _throughput(rates: Sequence[Rate]) -> Throughput | None:
+    """Of the way that was best in most passes, all passes that found it so."""
+    told = [rate for rate in rates if rate.images_per_second]
+    ways = [_way(rate) for rate in told]
+    if not ways:
         return None
-    return Throughput(bootstrap_median([[value] for value in rate.images_per_second]), rate.batch, rate.streams)
+    fastest = {way: max(median(rate.images_per_second) for rate in told if _way(rate) == way) for way in ways}
+    best = max(ways, key=lambda way: (ways.count(way), fastest[way]))
+    found = [rate.images_per_second for rate in told if _way(rate) == best]
+    return Throughput(bootstrap_median(found if len(found) > 1 else [[value] for value in found[0]]), *best)
+
+
+def _way(rate: Rate) -> tuple[int, int]:
+    return rate.batch, rate.streams
 
 
 def _stages(rounds: Sequence[Measurement]) -> Stages | None:
@@ -112,5 +126,6 @@ def _sustained(series: Series | None) -> Sustained | None:
         throttled=series.throttled,
         celsius_first=series.celsius_first,
         celsius_last=series.celsius_last,
-        series_ms=tuple(median / 1e6 for median in series.medians_ns),
+        series_ms=tuple(each / 1e6 for each in series.medians_ns),
+        disturbed=find_contention(over_all(series.loads)),
     )

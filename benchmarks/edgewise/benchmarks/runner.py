@@ -163,6 +163,7 @@ def _results(
             mode=request.mode,
             sustain_minutes=request.sustain_minutes,
             ood=str(request.ood or ""),
+            offline_rounds=effort.offline_rounds,
         ),
         data=data,
         labels=plan.labels,

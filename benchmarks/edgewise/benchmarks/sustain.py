@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from edgewise.benchmarks.contention import CLOCK_FALL, clock_hz, usable
+from edgewise.benchmarks.contention import CLOCK_FALL, Watch, clock_hz, usable
 from edgewise.benchmarks.latency import Clock, timed
 from edgewise.benchmarks.machine_state import celsius, throttle_counts
 from edgewise.benchmarks.task import Series
@@ -32,13 +32,29 @@ def feel(root: Path = Path("/")) -> Feeling:
     return Feeling(celsius(root), throttle_counts(root), clock_hz(root, usable()))
 
 
-def sustain(call: Callable[[], object], clock: Clock, limit_ns: int, feel: Callable[[], Feeling] = feel) -> Series:
-    """Time calls one after the other until ``limit_ns`` are over."""
+def sustain(
+    call: Callable[[], object],
+    clock: Clock,
+    limit_ns: int,
+    feel: Callable[[], Feeling] = feel,
+    watch: Watch | None = None,
+) -> Series:
+    """Time calls one after the other until ``limit_ns`` are over.
+
+    Args:
+        call: what is timed.
+        clock: tells the time.
+        limit_ns: no call is begun later than this after the start.
+        feel: how the machine is doing.
+        watch: is asked between calls who else uses it; None: nobody is.
+    """
     call()
     before, begin = feel(), clock.now()
     samples = array("q")
     while clock.now() - begin < limit_ns or not samples:
         samples.append(timed(call, clock))
+        if watch:
+            watch.tick()
     seconds, after = (clock.now() - begin) / 1e9, feel()
     tenth = max(1, len(samples) // 10)
     return Series(
@@ -49,6 +65,7 @@ def sustain(call: Callable[[], object], clock: Clock, limit_ns: int, feel: Calla
         throttled=before.throttles != after.throttles or after.clock_hz < (1 - CLOCK_FALL) * before.clock_hz,
         celsius_first=before.celsius,
         celsius_last=after.celsius,
+        loads=watch.finish() if watch else (),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgewise.benchmarks import text
 from edgewise.benchmarks.figures import Accuracy
@@ -54,7 +54,9 @@ NOTHING = Cell("")
 
 def speed_table(results: Results, front: Sequence[Row]) -> Table:
     """Every row: how right, how fast, how large."""
-    return _table(results, results.rows, SPEED, front)
+    spread = text.spread(results.settings.rounds)
+    columns = [replace(column, unit=column.unit.format(spread=spread)) for column in SPEED]
+    return _table(results, results.rows, columns, front)
 
 
 def accuracy_table(results: Results) -> Table:
@@ -136,10 +138,7 @@ def _memory(row: Row) -> Cell:
 
 
 def _ceiling(row: Row) -> Cell:
-    if row.ceiling_share is None:
-        return NOTHING
-    shown = f"{100 * row.ceiling_share:.0f}%" if row.ceiling_share >= 0.01 else "<1%"
-    return Cell(shown, sort=row.ceiling_share)
+    return Cell(text.of_peak(row), sort=row.ceiling_share)
 
 
 def _energy(row: Row) -> Cell:
@@ -149,11 +148,11 @@ def _energy(row: Row) -> Cell:
 SPEED = (
     Column("top-1", "95% interval", _top1, descending=True),
     Column("to reference", "points", _difference, descending=True),
-    Column("p50", "ms", _p50),
+    Column("p50", "ms, {spread}", _p50),
     Column("p90", "ms", lambda row: _milliseconds(row.latency.p90)),
     Column("p99", "ms", lambda row: _milliseconds(row.latency.p99)),
     Column("bulk", "photos/s", _bulk, descending=True),
-    Column("start", "s", lambda row: _interval(row.start_ms, lambda value: f"{value:.2f}", 1e-3)),
+    Column("start", "s, {spread}", lambda row: _interval(row.start_ms, lambda value: f"{value:.2f}", 1e-3)),
     Column("memory", "of the process", _memory),
     Column("file", "size", _size),
     Column("energy", "J/photo", _energy),

@@ -133,6 +133,7 @@ class Series:
     throttled: bool = False
     celsius_first: float | None = None
     celsius_last: float | None = None
+    loads: tuple[Load, ...] = ()
 
 
 @dataclass(frozen=True)

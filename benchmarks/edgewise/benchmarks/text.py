@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edgewise.benchmarks.results import Kind, Results, Row
 from edgewise.benchmarks.side_by_side import change
-from edgewise.benchmarks.statistics import Interval, Share
+from edgewise.benchmarks.statistics import Interval, Share, confidence
 from edgewise.benchmarks.verdict import Verdict
 
 WITHHELD = "–"
@@ -51,6 +51,13 @@ def plain(text: str) -> str:
 def span(interval: Interval) -> str:
     """The two ends of an interval of times."""
     return f"{milliseconds(interval.low)}–{milliseconds(interval.high)}"
+
+
+def spread(rounds: int) -> str:
+    """What the two ends beside a median of so many rounds are: ``95%``, or of few rounds no more than their range."""
+    if confidence(rounds) >= 0.95:
+        return "95%"
+    return f"range of {count(rounds, 'round')}" if rounds > 1 else "one round"
 
 
 def signed(value: float) -> str:
@@ -167,3 +174,27 @@ def fastest_of_each(rows: Sequence[Row]) -> list[Row]:
         if entry.kind is not Kind.PLAIN:
             best.setdefault((entry.name, entry.backend, entry.provider), row)
     return list(best.values())
+
+
+def of_peak(row: Row) -> str:
+    """The share of the machine's peak that a row reaches; nothing where it is not known."""
+    if row.ceiling_share is None:
+        return ""
+    return f"{100 * row.ceiling_share:.0f}%" if row.ceiling_share >= 0.01 else "<1%"
+
+
+def peaks(results: Results) -> list[str]:
+    """What the machine computes at most, and how long the network would take at that rate: the hardware's ceiling."""
+    told = []
+    works = {row.macs for row in results.rows if row.macs}
+    work = works.pop() if len(works) == 1 else 0  # several networks take different times
+    for ceiling in results.ceilings:
+        rates = [(ceiling.fp32_gflops, "with 32-bit floats"), (ceiling.int8_gops, "with 8-bit whole numbers")]
+        parts = [
+            f"{giga:,.0f} × 10⁹ a second {numbers}"
+            + (f" ({milliseconds(2 * work / giga / 1e6)} ms for a photo)" * bool(work))
+            for giga, numbers in rates
+            if giga
+        ]
+        told.append(f"The most that this machine computes with {count(ceiling.threads, 'thread')}: {', '.join(parts)}.")
+    return told

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -21,9 +20,8 @@ from edgewise.benchmarks.latency import Clock, MonotonicClock, measure, warm_up
 from edgewise.benchmarks.networks import Network, open_network
 from edgewise.benchmarks.task import Job, Measurement, StageSums, Task
 from edgewise.spec import EdgewiseError
+from edgewise.spec.child import end_with_parent
 from edgewise.spec.files import write_text
-
-_PARENT_DEATH_SIGNAL = 1  # of prctl(2)
 
 WARM_UP_SHARE, STAGES_SHARE = 0.25, 0.15
 """Parts of a round's time that the warm-up and the stages may take."""
@@ -31,7 +29,7 @@ WARM_UP_SHARE, STAGES_SHARE = 0.25, 0.15
 
 def main() -> None:
     """Do the task on stdin and write the answer."""
-    _end_with_parent()
+    end_with_parent()  # what is left behind would disturb the next benchmark
     task = Task.from_json(sys.stdin.read())
     meter = SystemMeter()  # before the cores are chosen: what runs on the others counts as well
     if task.cores:
@@ -42,14 +40,6 @@ def main() -> None:
     except EdgewiseError as error:
         answer = {"error": str(error)}
     write_text(Path(task.result), json.dumps(answer))
-
-
-def _end_with_parent() -> None:
-    """A benchmark that is killed must not leave a process behind that computes on and disturbs the next one."""
-    if sys.platform == "linux":
-        import ctypes  # which numpy imports anyway
-
-        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def _do(task: Task, clock: Clock, watch: Callable[[], Watch]) -> Any:
@@ -67,7 +57,7 @@ def _do(task: Task, clock: Clock, watch: Callable[[], Watch]) -> Any:
         from edgewise.benchmarks.sustain import sustain
 
         network = open_network(task)
-        return sustain(lambda: network.run(network.query), clock, int(task.seconds * 1e9))
+        return sustain(lambda: network.run(network.query), clock, int(task.seconds * 1e9), watch=watch())
     from edgewise.benchmarks.ceiling import measure_peak
 
     return measure_peak(task.threads, clock, int(task.seconds * 1e9))

@@ -62,10 +62,13 @@ def print_table(results: Results) -> None:
 def _table(results: Results) -> Any:
     from rich.table import Table
 
+    from edgewise.benchmarks import text
+
     # Without lines and with two lines per row it fits a terminal of 80 columns.
     table = Table(box=None, pad_edge=False, collapse_padding=True, padding=(0, 2, 0, 0))
     table.add_column("file\nbackend", overflow="fold", min_width=20)
-    for heading in ("top-1\npoints", "p50 ms\n95%", "p90\np99", "bulk\nper s", "size\nmemory", "start\ns"):
+    beside = text.spread(results.settings.rounds).removeprefix("range of ")
+    for heading in ("top-1\npoints", f"p50 ms\n{beside}", "p90\np99", "bulk\nper s", "size\nmemory", "start\ns"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in results.rows:
         table.add_row(*_cells(row))
@@ -115,8 +118,11 @@ def _told(results: Results) -> Iterator[tuple[str, str]]:
 
 
 def _notes(results: Results) -> Iterator[str]:
+    from edgewise.benchmarks import text
+
     for bad in results.failures:
         yield f"{bad.entry.title} was not measured: {bad.error}"
+    yield from text.peaks(results)
     yield from results.remarks
 
 

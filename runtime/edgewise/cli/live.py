@@ -59,8 +59,9 @@ def live(models: Models, *, origin: Origin, reading: Reading, output: Output, pa
     recorder, lines = _files(output)
     session, classifier, run = _begin(models, opening, grabber, settings, page)
     reactions = _reactions(output, classifier, source.name)
+    stop = Stop()
     try:
-        with Stop() as stop, ExitStack() as stack:
+        with stop, ExitStack() as stack:
             for part in (recorder, lines, reactions):
                 if part is not None:
                     stack.enter_context(part)
@@ -75,7 +76,8 @@ def live(models: Models, *, origin: Origin, reading: Reading, output: Output, pa
         _leave_pipe()
     finally:
         if grabber.captured:
-            typer.echo(session.summary(), err=True)
+            # After a ^C on the terminal, a line of its own.
+            stop.last_words(*[""] * stop.asked, session.summary())
 
 
 def _check(models: Sequence[Path], origin: Origin, output: Output, page: Page) -> None:
@@ -130,8 +132,6 @@ def _run(run: Run, session: Session, viewer: Viewer, stop: Stop, max_frames: int
         _leave_pipe()  # a reader that does not read was waited for
     finally:
         stop.settle()
-        if stop.asked:
-            typer.echo(err=True)
 
 
 def _source(origin: Origin) -> Source:

@@ -82,11 +82,11 @@ class Viewer:
     def _write(self, answer: Answer) -> None:
         sinks = self._sinks
         line = answer_json(answer)
-        if sinks.stdout:
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
         if sinks.lines:
             sinks.lines.write(line)
+        if sinks.stdout:  # last, as its reader may keep it waiting
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
         for trouble in sinks.reactions.notice(answer) if sinks.reactions else ():
             typer.echo(trouble, err=True)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import threading
+import traceback
 from importlib import import_module
 from typing import Annotated
 
@@ -73,6 +75,20 @@ def __getattr__(name: str) -> typer.Typer:
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 the user can mend it, 2 usage, 130 stopped by Ctrl-C."""
     make_streams_usable()
+    try:
+        _run()
+    except BaseException as error:
+        if threading.active_count() > 1:
+            from edgewise.runtime.aside import leave
+
+            if not isinstance(error, SystemExit):
+                traceback.print_exc()
+            leave(error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1)
+        raise
+
+
+def _run() -> None:
+    """Run the command and raise SystemExit, whatever comes of it."""
     try:
         make_app(*sys.argv[1:2])()
     except EdgewiseError as error:

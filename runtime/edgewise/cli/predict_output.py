@@ -18,6 +18,7 @@ import typer
 from edgewise.cli.console import interrupted, load, reporter
 from edgewise.cli.outputs import refuse_input
 from edgewise.runtime.annotate import save_annotated
+from edgewise.runtime.backends import ran
 from edgewise.runtime.bulk import open_bulk
 from edgewise.runtime.classifier import Classifier
 from edgewise.runtime.early import FEW
@@ -146,8 +147,8 @@ class Job:
         if not tally.rows:
             raise InputError("there was nothing to classify", "at least one photo", "look at what the sources hold")
         if made > 1:
-            ran = " ".join(_ran(classifier).values())
-            typer.echo(f"{made} photos in {seconds:.1f} s: {made / seconds:.1f} images/s on {ran}", err=True)
+            on = " ".join(ran(classifier.backend).values())
+            typer.echo(f"{made} photos in {seconds:.1f} s: {made / seconds:.1f} images/s on {on}", err=True)
         return tally
 
 
@@ -156,6 +157,7 @@ class _Work:
 
     def __init__(self, job: Job, classifier: Classifier, engine: Engine) -> None:
         self._job, self._classifier, self._engine = job, classifier, engine
+        self._ran = ran(classifier.backend)
         self._wish = Wish(job.output.top_k, indices(classifier, job.classes), keep=bool(job.shelves.folders))
 
     def to_stdout(self, tally: Tally) -> int:
@@ -192,7 +194,7 @@ class _Work:
     def _journal(self, path: Path) -> Journal:
         head = {
             "model": self._classifier.model.sha256,
-            **_ran(self._classifier),
+            **self._ran,
             "preprocessing": PREPROCESSING_VERSION,
             "--unknown-threshold": self._classifier.unknown_threshold,
             "--top-k": self._wish.top_k,
@@ -222,7 +224,7 @@ class _Work:
 
     def _finish(self, rows: Iterable[Row], path: Path) -> None:
         if self._job.output.layout is Layout.PARQUET:
-            load("edgewise.runtime.parquet", "parquet").write_parquet(rows, path)
+            load("edgewise.runtime.parquet", "parquet").write_parquet(rows, path, self._ran)
             return
         with (
             replacing(path) as temporary,
@@ -234,16 +236,10 @@ class _Work:
         output, names = self._job.output, self._job.found.names()
         sink = open_sink(
             output.layout, stream, labels=self._classifier.labels, names=names, top_k=output.top_k,
-            ran=_ran(self._classifier),
+            ran=self._ran,
         )  # fmt: skip
         for row in rows:
             sink.write(row)
-
-
-def _ran(classifier: Classifier) -> dict[str, str]:
-    """What computes, which with --allow-fallback need not be what was asked for."""
-    backend = classifier.backend
-    return {"backend": backend.name, "provider": backend.provider, "precision": backend.precision}
 
 
 @contextmanager

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+import threading
 from types import TracebackType
 from typing import Any
+
+import typer
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE = 0.8  # seconds until what blocks, such as a full pipe, is interrupted
@@ -37,6 +42,17 @@ class Stop:
         self._rest()
         for number in self._before:
             signal.signal(number, signal.SIG_IGN)
+
+    def last_words(self, *lines: str) -> None:
+        """Say something on standard error when all is closed; who was asked to end does not wait for a reader."""
+        failed = sys.exc_info()[0] is not None
+        patience = threading.Timer(_PATIENCE, os._exit, (int(failed),))
+        patience.daemon = True
+        if self.asked:
+            patience.start()
+        for line in lines:
+            typer.echo(line, err=True)
+        patience.cancel()
 
     def _rest(self) -> None:
         if self.asked:

@@ -6,7 +6,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING
 
 import typer
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _NOWHERE = ("192.0.2.1", 9)
 """An address for documentation (RFC 5737): asking for the way there sends nothing and tells our own address."""
+
+_END_SECONDS = 0.5
+"""How long the end waits for the session, which may be writing to a reader that does not read."""
 
 
 def serve_page(
@@ -35,11 +38,12 @@ def serve_page(
     Raises:
         InputError: the address or the certificate cannot be used.
         SourceError: the source cannot be opened.
+        KeyboardInterrupt: the session does not end.
     """
+    from edgewise.runtime.aside import aside
     from edgewise.runtime.web.server import listening, serve
 
-    halted = threading.Event()
-    pool = ThreadPoolExecutor(1, thread_name_prefix="session")
+    halted, closed = threading.Event(), threading.Event()
     sessions: list[Future[bool]] = []
 
     def started(stop: Stop) -> None:
@@ -48,7 +52,8 @@ def serve_page(
             if session.exception() or not session.result():
                 stop()
 
-        sessions.append(pool.submit(show.run, lambda state: not halted.is_set() and heard(state)))
+        # What was classified is heard of, also after the end was asked for.
+        sessions.append(aside(show.run, lambda state: not closed.is_set() and heard(state) and not halted.is_set()))
         sessions[0].add_done_callback(after)
         _announce(address, listener.getsockname()[1], "https" if certificate else "http")
 
@@ -57,8 +62,12 @@ def serve_page(
             serve(show, address, listener, certificate, started)
         finally:
             halted.set()
-            pool.shutdown()
-    sessions[0].result()  # raises what ended it
+            _, busy = wait(sessions, _END_SECONDS)
+            closed.set()
+    if busy:
+        raise KeyboardInterrupt  # it writes to who does not read
+    for session in sessions:
+        session.result()  # raises what ended it
 
 
 def _announce(address: Address, port: int, scheme: str) -> None:

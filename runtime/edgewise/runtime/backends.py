@@ -51,6 +51,11 @@ class Backend(Protocol):
         ...
 
 
+def ran(backend: Backend) -> dict[str, str]:
+    """What computes, which with a fallback need not be what was asked for; results carry it under these names."""
+    return {"backend": backend.name, "provider": backend.provider, "precision": backend.precision}
+
+
 class EngineBackend:
     """An engine, with what stands between it and the pictures of a foreign network."""
 

@@ -1,6 +1,12 @@
 """Many pictures, as fast as the machine allows: several copies of one network side by side.
 
 >>> with open_bulk("clothes-int8.tflite") as bulk:
+...     for row in bulk.stream("new-photos"):
+...         print(row.name, row.prediction.label if row.prediction else row.error)
+
+Pictures that are in memory already:
+
+>>> with open_bulk("clothes-int8.tflite") as bulk:
 ...     for rows in bulk.run(batches):  # each (n, height, width, 3) uint8, prepared by bulk.classifier.prepare
 ...         answers = [bulk.classifier.prediction(row) for row in rows]
 
@@ -11,7 +17,7 @@ its slowest part. A single picture is answered sooner by one copy with all threa
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -24,6 +30,8 @@ from numpy.typing import NDArray
 from edgewise.runtime.backends import Backend
 from edgewise.runtime.classifier import Classifier
 from edgewise.runtime.loading import load_bulk
+from edgewise.runtime.rows import Row
+from edgewise.runtime.stream import Engine, Source, stream
 from edgewise.spec.opening import Opening
 
 
@@ -84,6 +92,21 @@ class Bulk:
         finally:
             for future in waiting:
                 future.cancel()
+
+    def stream(
+        self,
+        sources: Source | Iterable[Source],
+        top_k: int = 5,
+        *,
+        classes: Sequence[str] | None = None,
+        every: int | None = None,
+        allow_url: bool = False,
+        allow_private: bool = False,
+    ) -> Iterator[Row]:
+        """As `Classifier.stream`, with all copies at work; rows come in order, a batch at a time."""
+        engine = Engine(self.probabilities, self.streams, self.batch)
+        private = allow_private if allow_url else None
+        return stream(self.classifier, sources, top_k, classes, every, private=private, engine=engine)
 
     def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As `Classifier.probabilities`, on whichever copy is idle. Several threads may call it at once."""

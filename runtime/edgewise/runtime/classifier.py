@@ -60,17 +60,19 @@ class Classifier:
 
     @classmethod
     def open(cls, path: Path | str, opening: Opening | None = None, **fields: Any) -> Classifier:
-        """Verify and load a .tflite or .onnx file that Edgewise exported.
+        """Verify and load a .tflite or .onnx file, of Edgewise or of another maker.
 
         Args:
             path: the file.
             opening: how; None: as ``fields`` say.
-            fields: those of `Opening`, instead of one.
+            fields: those of `Opening`, instead of one, such as ``backend="auto"``; a file of another maker needs
+                ``labels``, and whatever else it does not say itself.
 
         Raises:
-            ModelError: the file is missing, damaged or not ours.
-            BackendError: the backend cannot run it.
-            InputError: the threshold is not a probability.
+            ModelError: the file is missing, damaged, or does not fit its description.
+            BackendError: the backend cannot run it, or does not grant what is asked for.
+            InputError: the threshold is no probability, or a file of another maker leaves something open; the message
+                names the option that tells it.
         """
         opening = opening or Opening(**fields)
         loaded = load(Path(path), opening)

@@ -28,12 +28,13 @@ import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
 
+from edgewise.runtime.backends import ran
 from edgewise.runtime.classifier import UNKNOWN, Classifier, Prediction
 from edgewise.runtime.frames import Frame, Frames
 from edgewise.runtime.region import Box, Region
@@ -67,6 +68,7 @@ class Answer:
     classified: int
     dropped: int
     fps: float  # answers per second over the last 30
+    ran: Mapping[str, str] = field(default_factory=dict)  # what computed it, see `edgewise.runtime.backends.ran`
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,9 @@ class Session:
         age_ms = frame.age_ms(now)
         self._note(now, age_ms)
         counts = frame.index + 1, self.classified, frame.dropped
-        return Answer(frame, prediction, shown, box, age_ms, (now - start) * 1000, *counts, self._fps())
+        return Answer(
+            frame, prediction, shown, box, age_ms, (now - start) * 1000, *counts, self._fps(), ran(classifier.backend)
+        )
 
     def _adopt(self) -> tuple[Classifier, Settings]:
         """Take over what was asked for; averages of another model, method or part of the frame would be wrong."""
@@ -181,7 +185,7 @@ class Session:
         frames = self._frames
         parts = [f"{frames.captured} frames captured = {self.classified} classified + {frames.dropped} dropped"]
         if self._ages:
-            parts.append(f"median latency {statistics.median(self._ages):.0f} ms from frame to answer")
+            parts.append(f"median latency {statistics.median(tuple(self._ages)):.0f} ms from frame to answer")
         if self._intervals:
             parts.append(f"{self._intervals / max(self._busy, 1e-9):.1f} answers per second")
         if frames.ended and frames.captured < _WHOLE * frames.announced:
@@ -210,5 +214,6 @@ def answer_json(answer: Answer) -> str:
         "captured": answer.captured,
         "dropped": answer.dropped,
         "top": top_json(answer.prediction),
+        **answer.ran,
     }
     return json.dumps(record, ensure_ascii=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgewise.runtime.backends import (
@@ -60,7 +60,9 @@ def load(path: Path, opening: Opening) -> Loaded:
     opener = Opener(path, opening)
     choice, plan, _ = opener.plans()
     opener.warn(choice)
-    return opener.load(choice.with_threads(plan.threads))
+    loaded = opener.load(choice.with_threads(plan.threads))
+    opener.tell(loaded.choice)
+    return loaded
 
 
 def load_bulk(path: Path, opening: Opening, most: int | None = None) -> tuple[Loaded, tuple[Backend, ...], int]:
@@ -80,6 +82,7 @@ def load_bulk(path: Path, opening: Opening, most: int | None = None) -> tuple[Lo
     streams = min(plan.streams, most or plan.streams, copies_that_fit(len(opener.file.content)))
     # The cores of copies that are left out, for lack of memory or pictures, go to the others.
     first = opener.load(choice.with_threads(max(1, plan.threads * plan.streams // streams)))
+    opener.tell(first.choice)
     return first, (first.backend, *(first.another() for _ in range(streams - 1))), plan.batch
 
 
@@ -93,6 +96,7 @@ class Opener:
         self._opening = opening
         self.file = read_file(path)
         self._scheme = self.file.manifest.scheme if self.file.manifest else None
+        self._kept: tuple[Choice, Loaded] | None = None  # what was loaded to look at it
         self._tried: set[str] = set()  # engines that a file of another maker was tried out on
 
     def plans(self, *, bulk: bool = False) -> tuple[Choice, Plan, Plan]:
@@ -111,12 +115,33 @@ class Opener:
     def choices(self) -> tuple[Choice, ...]:
         """What --backend auto chooses from: engines that answer as the file was proven to. Errors as `load`."""
         found = choices_for(self.file.format, self.file.path.name, self._opening)
+        if self._opening.allow_fallback and found[0].settings.provider != CPU and self._falls_back(found[0]):
+            on_cpu = replace(self._opening, provider=None)
+            found = choices_for(self.file.format, self.file.path.name, on_cpu)
         return tuple(choice for choice in found if not choice.caution(self._scheme)) or found
+
+    def _falls_back(self, choice: Choice) -> bool:
+        """Whether what is there in name cannot be used, so that the file will run on the CPU; what loads is kept."""
+        choice = choice.with_threads(1)  # as a device gets it
+        self._kept = choice, self.load(choice)
+        return self._kept[1].choice.settings.provider == CPU
 
     def warn(self, choice: Choice) -> None:
         """Tell the user where an engine that was asked for gives other answers."""
         if caution := choice.caution(self._scheme):
             logger.warning("%s: %s; another --backend gives exact ones", path_text(self.file.path.name), caution)
+
+    def tell(self, granted: Choice) -> None:
+        """Tell the user what is at work instead of what was asked for."""
+        asked, settings = self._opening, granted.settings
+        options = {
+            "backend": (asked.backend, granted.kind.name),
+            "provider": (asked.provider, settings.provider),
+            "precision": (asked.precision, settings.precision),
+        }
+        for option, (wanted, got) in options.items():
+            if wanted not in (None, AUTO) and str(wanted).lower() != got:
+                logger.warning("--%s %s is not granted; %s is used instead", option, wanted, got)
 
     def tuning(self, choices: tuple[Choice, ...]) -> Tuning:
         """What is fastest, measured or remembered."""
@@ -131,7 +156,10 @@ class Opener:
                 (size.height, size.width), any_batch=first.any_batch,
             )  # fmt: skip
 
-        return tuned(self.file.sha256, machine(choices, cores), measure, retune=self._opening.retune)
+        on = machine(choices, cores)
+        if self._opening.image_size:
+            on["image_size"] = self._opening.image_size
+        return tuned(self.file.sha256, on, measure, retune=self._opening.retune)
 
     def _load_any(self, choices: tuple[Choice, ...]) -> Loaded:
         """On the first engine that runs the file. Raises the first one's error where none does."""
@@ -145,6 +173,9 @@ class Opener:
 
     def load(self, choice: Choice) -> Loaded:
         """Load the file once. Errors as `load`."""
+        kept, self._kept = self._kept, None
+        if kept and kept[0] == choice:
+            return kept[1]
         return self._load_foreign(choice) if self.file.manifest is None else self._load_own(choice)
 
     def _load_own(self, choice: Choice) -> Loaded:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -26,12 +26,19 @@ SCHEMA = pa.schema(
         pa.field("milliseconds", pa.float64()),
     ]
 )
-"""The columns: those of the JSON lines, under the same names."""
+"""The columns: those of the JSON lines, under the same names, but for what computed the answers."""
 
 
-def write_parquet(rows: Iterable[Row], path: Path) -> None:
-    """Write all rows to a new file, whole or not at all. Raises OutputError."""
+def write_parquet(rows: Iterable[Row], path: Path, ran: Mapping[str, str]) -> None:
+    """Write all rows to a new file, whole or not at all. Raises OutputError.
+
+    Args:
+        rows: one for each photo.
+        path: of the file.
+        ran: what computed the answers, such as ``{"backend": "litert"}``: further columns.
+    """
     waiting = iter(rows)
-    with replacing(path) as temporary, pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
-        while group := [record(row) for row in islice(waiting, ROWS_OF_A_GROUP)]:
-            writer.write_table(pa.Table.from_pylist(group, SCHEMA))
+    schema = pa.schema([*SCHEMA, *(pa.field(name, pa.string(), nullable=False) for name in ran)])
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        while group := [{**record(row), **ran} for row in islice(waiting, ROWS_OF_A_GROUP)]:
+            writer.write_table(pa.Table.from_pylist(group, schema))

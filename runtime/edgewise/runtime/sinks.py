@@ -84,13 +84,13 @@ def open_sink(
         labels: all class names, to set the widths of a table.
         names: what the rows will be about, as far as it is known, for the same.
         top_k: largest number of classes per photo, at least 1.
-        ran: what computed the answers, such as ``{"backend": "litert"}``; JSON lines repeat it in each row.
+        ran: what computed the answers, such as ``{"backend": "litert"}``; JSON lines and CSV repeat it in each row.
     """
     prompt = Prompt(stream)
     if layout is Layout.JSONL:
         return _Jsonl(prompt, ran or {})
     if layout is Layout.CSV:
-        return _Csv(prompt, min(top_k, len(labels)))
+        return _Csv(prompt, min(top_k, len(labels)), ran or {})
     return _Table(prompt, labels, names)
 
 
@@ -127,21 +127,22 @@ class _Jsonl:
 
 
 class _Csv:
-    def __init__(self, stream: Prompt, columns: int) -> None:
-        self._columns = columns
+    def __init__(self, stream: Prompt, columns: int, ran: Mapping[str, str]) -> None:
+        self._columns, self._ran = columns, tuple(ran.values())
         self._writer = CsvWriter(stream)
         ranked = [f"{name}_{rank}" for rank in range(1, columns + 1) for name in ("label", "probability")]
-        self._writer.writerow(["path", "label", "probability", "error", "milliseconds", *ranked])
+        self._writer.writerow(["path", "label", "probability", "error", "milliseconds", *ranked, *ran])
 
     def write(self, row: Row) -> None:
         if row.prediction is None or row.milliseconds is None:
             error = error_text(row.error) if row.error else ""
-            self._writer.writerow([path_text(row.name), "", "", error, "", *[""] * 2 * self._columns])
+            self._writer.writerow([path_text(row.name), "", "", error, "", *[""] * 2 * self._columns, *self._ran])
             return
         top = [cell for score in row.prediction.top for cell in (score.label, f"{score.probability:.6f}")]
         top += [""] * (2 * self._columns - len(top))
         label, probability = row.prediction.label, f"{row.prediction.probability:.6f}"
-        self._writer.writerow([path_text(row.name), label, probability, "", f"{row.milliseconds:.3f}", *top])
+        milliseconds = f"{row.milliseconds:.3f}"
+        self._writer.writerow([path_text(row.name), label, probability, "", milliseconds, *top, *self._ran])
 
 
 class _Table:

@@ -148,11 +148,15 @@ def stream(
     every: int | None,
     *,
     private: bool | None,
+    engine: Engine | None = None,
 ) -> Iterator[Row]:
-    """See `Classifier.stream`; ``private``: URLs on private addresses are allowed, None: no URLs are."""
+    """See `Classifier.stream`; ``private``: URLs on private addresses are allowed, None: no URLs are.
+
+    ``engine`` is what runs the network; None: the classifier, one picture at a time.
+    """
     rules = Rules(every=every, limits=None if private is None else Limits(private=private))
     wish = Wish(top_k, indices(classifier, classes))
-    return _rows(results(classifier, items_of(sources, rules), wish))
+    return _rows(results(classifier, items_of(sources, rules), wish, engine))
 
 
 def _rows(found: Generator[Result, None, None]) -> Iterator[Row]:

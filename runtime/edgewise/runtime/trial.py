@@ -23,7 +23,7 @@ from edgewise.runtime.engines.base import CPU, Network, Settings
 from edgewise.runtime.foreign import describe, what_is_said
 from edgewise.runtime.modelfile import CheckedFile
 from edgewise.spec import EdgewiseError, Format, ModelError, errors
-from edgewise.spec.child import limit_myself, run_module
+from edgewise.spec.child import end_with_parent, limit_myself, run_module
 from edgewise.spec.opening import Opening
 
 SECONDS = 60
@@ -105,6 +105,7 @@ def _try(task: dict[str, Any], content: bytes) -> None:
 def main() -> None:
     """Try one file out, as the parent says."""
     # Native code may print: what it prints must not be in the answer.
+    end_with_parent()
     answer = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     found: dict[str, Any] | None = None

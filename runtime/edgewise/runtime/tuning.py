@@ -78,18 +78,22 @@ class Tuning:
 def plans(backends: Sequence[str], cores: int, batches: Sequence[int]) -> tuple[list[Plan], list[Plan]]:
     """All ways that are compared, for single pictures and for many: the grid.
 
+    Numbers of threads are powers of two and what shares the cores out evenly. Many pictures keep at least half of the
+    cores busy.
+
     Args:
         backends: names, the usual one first.
         cores: CPU threads to be used at most, >= 1.
         batches: sizes that the network takes.
     """
-    counts = sorted({cores, *(1 << power for power in range(cores.bit_length()))}, reverse=True)
+    even = {number for number in range(1, cores + 1) if cores % number == 0}
+    counts = sorted(even | {1 << power for power in range(cores.bit_length())}, reverse=True)
     single = [Plan(name, threads) for threads in counts for name in backends]
     bulk = [
         Plan(name, threads, streams, batch)
         for threads in counts
         for streams in counts
-        if threads * streams <= cores
+        if cores <= 2 * threads * streams <= 2 * cores
         for name in backends
         for batch in batches
     ]

@@ -15,6 +15,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from edgewise.runtime.aside import aside
 from edgewise.runtime.web.hub import Channel
 from edgewise.runtime.web.metrics import CONTENT_TYPE, metrics_text
 from edgewise.spec import EdgewiseError
@@ -53,6 +54,9 @@ class Show(Protocol):
 
     def change(self, command: dict[str, Any]) -> None:
         """Carry out what a viewer asks for; called in a worker thread. Raises EdgewiseError once viewers know."""
+
+    def still(self) -> bytes | None:
+        """The last picture as JPEG; None: there was none yet. Called in a worker thread."""
 
     def visit(self) -> Visit:
         """Begin with a browser's camera."""
@@ -100,18 +104,21 @@ class _Page:
             await ready.wait()
             news = await self.show.channel.after(seen)
             ready.clear()
+            # Who comes while the source is silent sees its last picture.
+            jpeg = news.jpeg if news.jpeg or seen else await asyncio.to_thread(self.show.still)
             seen = news.number
             try:
-                await socket.send_text(json.dumps({**news.message, "picture": news.jpeg is not None}))
-                if news.jpeg is not None:
-                    await socket.send_bytes(news.jpeg)
+                await socket.send_text(json.dumps({**news.message, "picture": jpeg is not None}))
+                if jpeg is not None:
+                    await socket.send_bytes(jpeg)
             except (WebSocketDisconnect, RuntimeError):
                 return  # the viewer left
 
     async def _carry_out(self, socket: WebSocket, commands: asyncio.Queue[dict[str, Any]]) -> None:
         try:
             while True:
-                await asyncio.to_thread(_carried_out, self.show, await commands.get())
+                # Not in the loop's own threads: the server would not end before a model is open.
+                await asyncio.wrap_future(aside(_carried_out, self.show, await commands.get()))
         except Exception:
             await socket.close(_FAILED)  # so that the page connects again, and is heard
             raise

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ MAX_CAMERA_PIXELS = 4_000_000
 _QUALITY = 80
 _MOST_CLASSES = 10
 _QUIET_SECONDS = 0.5  # how often viewers hear of a source that gives nothing
+_TURN_SECONDS = 1.0  # for which a change waits for the one before
 
 
 REFUSAL_SECONDS = 10.0
@@ -119,18 +121,33 @@ class LiveShow:
             InputError: what it asks for is not there.
             ModelError, BackendError: the model cannot be opened; the one before stays.
         """
-        with self._changing:
-            try:
+        try:
+            with self._turn():
                 if command.get("type") == "model":
                     self._use(command.get("name"))
                 elif command.get("type") == "set":
                     self.session.change(_changed(self.session.settings, command))
                 self._refusal = None
-            except EdgewiseError as error:
-                self._refusal, self._refused = _Refusal(str(error), time.monotonic()), self._refused + 1
-                told = {**self.channel.newest.message, **self._now(), "notice": str(error)}
-                self.channel.publish(told, None)
-                raise
+        except EdgewiseError as error:
+            self._refusal, self._refused = _Refusal(str(error), time.monotonic()), self._refused + 1
+            told = {**self.channel.newest.message, **self._now(), "notice": str(error)}
+            self.channel.publish(told, None)
+            raise
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One change at a time; what comes while a model is being opened waits for a moment only."""
+        if not self._changing.acquire(timeout=_TURN_SECONDS):
+            raise InputError("a model is being opened, which takes a while", do="try again in a moment")
+        try:
+            yield
+        finally:
+            self._changing.release()
+
+    def still(self) -> bytes | None:
+        """The picture that was answered last, as JPEG."""
+        frame = self._frame
+        return encode(frame.picture) if frame else None
 
     def visit(self) -> BrowserCamera:
         """Begin with a browser's camera."""
