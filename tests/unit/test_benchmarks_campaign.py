@@ -13,7 +13,7 @@ import pytest
 from edgewise.benchmarks.answers import Answers, Listing, arrays_of
 from edgewise.benchmarks.campaign import Campaign, Photos, Step
 from edgewise.benchmarks.entry import Entry, Kind
-from edgewise.benchmarks.figures import Energy
+from edgewise.benchmarks.figures import Ceiling, Energy
 from edgewise.benchmarks.journal import Journal
 from edgewise.benchmarks.plan import Plan, make_plan
 from edgewise.benchmarks.processes import Done, failed
@@ -127,6 +127,21 @@ def test_every_row_gets_its_figures(tmp_path: Path) -> None:
     assert not any(row.contention.contended for row in (one, two, plain))
     last = done.steps[-1]  # type: ignore[attr-defined]
     assert last.done == last.total
+
+
+def test_the_machines_peak_is_the_most_that_was_seen_before_and_after(tmp_path: Path) -> None:
+    class Slow(Machine):
+        """At first other things go on."""
+
+        def _answer(self, task: Task, *, memory: bool) -> Any:
+            if task.job is not Job.CEILING:
+                return super()._answer(task, memory=memory)
+            first = len(self.tasks) < 3
+            return Peak(fp32_gflops=40.0 if first else 50.0, int8_gops=120.0 if first else None, method="by hand")
+
+    done = campaign(tmp_path, Slow())
+    done.run()
+    assert done.ceilings == (Ceiling(1, 50.0, 120.0, "by hand"), Ceiling(2, 50.0, 120.0, "by hand"))
 
 
 def test_many_photos_are_measured_in_passes_there_and_back(tmp_path: Path) -> None:

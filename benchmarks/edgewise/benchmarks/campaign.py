@@ -12,7 +12,7 @@ from edgewise.benchmarks.answers import Answers, Listing, arrays_of
 from edgewise.benchmarks.contention import find_contention
 from edgewise.benchmarks.cores import pin
 from edgewise.benchmarks.entry import Entry, Kind
-from edgewise.benchmarks.figures import Ceiling
+from edgewise.benchmarks.figures import Ceiling, highest
 from edgewise.benchmarks.journal import Journal
 from edgewise.benchmarks.plan import Plan
 from edgewise.benchmarks.processes import Processes
@@ -91,7 +91,7 @@ class Campaign:
 
     def run(self) -> None:
         """Measure everything."""
-        self._ceilings()
+        self._ceilings("before")
         self._accuracies()
         for index in self._able():
             if self._plan.entries[index].kind is not Kind.PLAIN:
@@ -102,6 +102,7 @@ class Campaign:
         for index in self._able():
             if self._sustain_minutes and self._is_widest(index):
                 self._sustain(index)
+        self._ceilings("after")
         self.say("done")
 
     def say(self, title: str) -> None:
@@ -128,7 +129,7 @@ class Campaign:
         sustained = widest if self._sustain_minutes else 0
         counts = len({entry.threads for entry in entries})
         each = (1 + self._effort.offline_rounds) * len(own) + self._effort.rounds * len(entries)
-        return counts + len(self._groups()) + each + sustained
+        return 2 * counts + len(self._groups()) + each + sustained
 
     def _groups(self) -> dict[tuple[str, str, str], list[int]]:
         """Rows that share their accuracy: the same file with the same backend and provider; the reference first."""
@@ -196,15 +197,17 @@ class Campaign:
         self.gathered[index].error = self.gathered[index].error or asked[0].error
         return asked
 
-    def _ceilings(self) -> None:
-        found = []
+    def _ceilings(self, when: str) -> None:
+        """The most that is seen before and after everything else, as the machine may be slower at either time."""
+        found = {each.threads: each for each in self.ceilings}
         for threads in sorted({entry.threads for entry in self._plan.entries if not entry.error}):
             task = Task(Job.CEILING, threads=threads, cores=pin(threads), seconds=self._effort.peak_seconds)
             title = f"the machine's peak, {threads} thread{'s' if threads > 1 else ''}"
-            peak, _, _ = self._ask(Peak, task, title, self._journal.key(task, self._identity))
+            peak, _, _ = self._ask(Peak, task, title, self._journal.key(task, {**self._identity, "when": when}))
             if not peak.error:
-                found.append(Ceiling(threads, peak.fp32_gflops, peak.int8_gops, peak.method))
-        self.ceilings = tuple(found)
+                seen = Ceiling(threads, peak.fp32_gflops, peak.int8_gops, peak.method)
+                found[threads] = highest(found.get(threads, seen), seen)
+        self.ceilings = tuple(found[threads] for threads in sorted(found))
 
     def _accuracies(self) -> None:
         reference: Answers | None = None

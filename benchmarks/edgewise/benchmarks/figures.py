@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgewise.benchmarks.statistics import Interval, Share
 
@@ -144,3 +144,9 @@ class Ceiling:
     fp32_gflops: float  # 10^9 floating-point operations a second, > 0; a multiply-accumulate counts as two
     int8_gops: float | None  # the same of 8-bit whole numbers; None: not measured
     method: str  # with what
+
+
+def highest(one: Ceiling, other: Ceiling) -> Ceiling:
+    """The higher figures of two measurements of the same."""
+    whole = [peak for peak in (one.int8_gops, other.int8_gops) if peak is not None]
+    return replace(other, fp32_gflops=max(one.fp32_gflops, other.fp32_gflops), int8_gops=max(whole) if whole else None)

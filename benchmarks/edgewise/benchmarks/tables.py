@@ -54,7 +54,7 @@ NOTHING = Cell("")
 
 def speed_table(results: Results, front: Sequence[Row]) -> Table:
     """Every row: how right, how fast, how large."""
-    spread = text.spread(results.settings.rounds)
+    spread = text.spread(results.settings.rounds).removeprefix("range of ")
     columns = [replace(column, unit=column.unit.format(spread=spread)) for column in SPEED]
     return _table(results, results.rows, columns, front)
 

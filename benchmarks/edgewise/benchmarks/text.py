@@ -183,18 +183,21 @@ def of_peak(row: Row) -> str:
     return f"{100 * row.ceiling_share:.0f}%" if row.ceiling_share >= 0.01 else "<1%"
 
 
-def peaks(results: Results) -> list[str]:
-    """What the machine computes at most, and how long the network would take at that rate: the hardware's ceiling."""
-    told = []
+def at_peak(results: Results, giga: float) -> str:
+    """How long the network takes where the machine computes 10^9 * ``giga`` operations a second; "" for several ones."""
     works = {row.macs for row in results.rows if row.macs}
-    work = works.pop() if len(works) == 1 else 0  # several networks take different times
+    return f"{milliseconds(2 * works.pop() / giga / 1e6)} ms for a photo" if len(works) == 1 else ""
+
+
+def peaks(results: Results) -> list[str]:
+    """What the machine computes at most: the hardware's ceiling, for each number of threads."""
+    told = []
     for ceiling in results.ceilings:
         rates = [(ceiling.fp32_gflops, "with 32-bit floats"), (ceiling.int8_gops, "with 8-bit whole numbers")]
-        parts = [
-            f"{giga:,.0f} × 10⁹ a second {numbers}"
-            + (f" ({milliseconds(2 * work / giga / 1e6)} ms for a photo)" * bool(work))
-            for giga, numbers in rates
-            if giga
-        ]
+        parts = []
+        for giga, numbers in rates:
+            if giga:
+                photo = at_peak(results, giga)
+                parts.append(f"{giga:,.0f} × 10⁹ a second {numbers}" + (f" ({photo})" if photo else ""))
         told.append(f"The most that this machine computes with {count(ceiling.threads, 'thread')}: {', '.join(parts)}.")
     return told
