@@ -184,7 +184,7 @@ def of_peak(row: Row) -> str:
 
 
 def at_peak(results: Results, giga: float) -> str:
-    """How long the network takes where the machine computes 10^9 * ``giga`` operations a second; "" for several ones."""
+    """How long the network takes at 10^9 * ``giga`` operations a second; "" where there are several networks."""
     works = {row.macs for row in results.rows if row.macs}
     return f"{milliseconds(2 * works.pop() / giga / 1e6)} ms for a photo" if len(works) == 1 else ""
 
