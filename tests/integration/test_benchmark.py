@@ -10,9 +10,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from edgewise.benchmarks import runner
+from edgewise.benchmarks.processes import FreshProcesses
 from edgewise.benchmarks.request import Request
 from edgewise.benchmarks.results import Kind, Results, read_results
 from edgewise.benchmarks.runner import Step, run_benchmark
+from edgewise.cli import main
 from edgewise.cli.benchmark import benchmark
 from edgewise.spec import DataError, InputError, OutputError
 
@@ -200,3 +203,33 @@ def test_options_that_exclude_each_other(app: typer.Typer, photos: Path, words: 
     done = CliRunner().invoke(app, [str(TINY), "--data", str(photos), "--out", str(photos / "out"), *words])
     assert done.exit_code == 2
     assert told in done.stderr
+
+
+def test_an_interrupted_benchmark_goes_on_and_what_it_chooses_is_what_predict_takes(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, out = tmp_path / "release", tmp_path / "out"
+    release.mkdir()
+    shutil.copy(TINY / "tiny.onnx", release)
+    words = ["benchmark", release, "--data", photos, "--out", out, "--threads", "1", "--backend", "onnxruntime"]
+    words = [*map(str, words), "--quick", "--select"]
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "write_reports", interrupt)
+        assert CliRunner().invoke(main.app, words).exit_code != 0
+    assert not (out / "results.json").exists()
+    refused = CliRunner().invoke(main.app, words)
+    assert str(refused.exception).endswith("Do: add --resume to go on with it")
+    with monkeypatch.context() as patch:
+        patch.setattr(FreshProcesses, "run", interrupt)  # nothing is left to be measured
+        done = CliRunner().invoke(main.app, [*words, "--resume"])
+    assert done.exit_code == 0, done.output
+    remarks = read_results(out / "results.json").remarks
+    assert any(remark.startswith("Continued after an interruption: ") for remark in remarks)
+    assert f"chosen: {release}" in done.stderr
+    predicted = CliRunner().invoke(main.app, ["predict", str(release), str(TINY / "red.png"), "--json"])
+    assert predicted.exit_code == 0, predicted.output
+    assert json.loads(predicted.stdout)["label"] == "red"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.cookiejar
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,6 +27,8 @@ import numpy as np
 import pytest
 
 websockets = pytest.importorskip("websockets.sync.client", reason="websockets, of the extra 'web', is not installed")
+
+from websockets import exceptions as websockets_errors  # noqa: E402
 
 from edgewise.benchmarks.stream import Program, serving  # noqa: E402
 from edgewise.runtime.web.server import MAX_CONNECTIONS, MAX_HEADERS, MAX_MESSAGE  # noqa: E402
@@ -53,7 +57,7 @@ class Page:
 
     @property
     def port(self) -> int:
-        return int(self.url.split(":")[2].partition("/")[0])
+        return urllib.parse.urlsplit(self.url).port or 0
 
     def get(self, path: str, context: ssl.SSLContext | None = None) -> str:
         with urllib.request.urlopen(self.url + path, timeout=PATIENCE, context=context) as answer:
@@ -74,8 +78,8 @@ class Page:
 
 
 @contextmanager
-def page(*words: str | Path, before: str = "") -> Iterator[Page]:
-    command = ["live", *MODELS, "--web", "127.0.0.1:0", *map(os.fspath, words)]
+def page(*words: str | Path, before: str = "", web: str = "127.0.0.1:0") -> Iterator[Page]:
+    command = ["live", *MODELS, "--web", web, *map(os.fspath, words)]
     process = subprocess.Popen(
         [sys.executable, "-c", before + MAIN, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -114,6 +118,24 @@ def shared(stream: str) -> Iterator[Page]:
 
 def jpeg() -> bytes:
     return cv2.imencode(".jpg", np.full((48, 64, 3), (10, 10, 250), np.uint8))[1].tobytes()
+
+
+def test_whoever_comes_from_elsewhere_needs_the_token_that_was_printed(stream: str) -> None:
+    with page("--source", stream, web="0.0.0.0:0") as found:
+        printed = urllib.parse.urlsplit(found.url)
+        (token,) = urllib.parse.parse_qs(printed.query)["token"]
+        here = f"127.0.0.1:{printed.port}"
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            urllib.request.urlopen(f"http://{here}/", timeout=PATIENCE)
+        with pytest.raises(websockets_errors.InvalidStatus, match="403"):
+            websockets.connect(f"ws://{here}/live")
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar := http.cookiejar.CookieJar()))
+        with browser.open(f"http://{here}/?token={token}", timeout=PATIENCE) as answer:
+            assert b"<title>" in answer.read()
+            assert "token" not in answer.url
+        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in jar)
+        with websockets.connect(f"ws://{here}/live", additional_headers={"Cookie": cookies}) as viewer:
+            assert json.loads(viewer.recv(timeout=PATIENCE))["models"]
 
 
 def test_a_message_that_is_too_long_costs_its_sender_the_connection(shared: Page) -> None:

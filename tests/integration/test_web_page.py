@@ -226,12 +226,15 @@ def test_pause_keeps_the_picture(viewer: Viewer, camera: Camera) -> None:
     viewer.sees("green")
 
 
-def test_it_fits_a_phone_in_the_dark(browser: Any, live: tuple[Any, str], camera: Camera) -> None:
+@pytest.mark.parametrize(("scheme", "ground"), [("dark", "rgb(17, 22, 27)"), ("light", "rgb(246, 247, 248)")])
+def test_it_fits_a_phone_in_the_dark_and_in_the_light(
+    browser: Any, live: tuple[Any, str], camera: Camera, scheme: str, ground: str
+) -> None:
     camera.colour = "red"
-    phone = Viewer(browser, live[1], viewport={"width": 360, "height": 740}, color_scheme="dark", has_touch=True)
+    phone = Viewer(browser, live[1], viewport={"width": 360, "height": 740}, color_scheme=scheme, has_touch=True)
     phone.sees("red")
     assert phone.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert phone.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(17, 22, 27)"
+    assert phone.page.evaluate("getComputedStyle(document.body).backgroundColor") == ground
     sizes = "[...document.querySelectorAll('button, select, summary')].map(e => e.offsetHeight).filter(Boolean)"
     assert min(phone.page.evaluate(sizes)) >= 40  # pixels: a finger's width
     phone.page.context.close()

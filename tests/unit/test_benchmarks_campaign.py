@@ -37,8 +37,14 @@ class KilledError(Exception):
 class Machine:
     """Processes that nobody starts, on a machine that others use during some of the rounds."""
 
-    def __init__(self, is_busy: Callable[[int], bool] = lambda _: False, dies_at: int = 10**9) -> None:
+    def __init__(
+        self,
+        is_busy: Callable[[int], bool] = lambda _: False,
+        dies_at: int = 10**9,
+        in_bulk: Callable[[int], bool] = lambda _: False,
+    ) -> None:
         self.tasks: list[Task] = []
+        self._in_bulk = in_bulk
         self._is_busy, self._dies_at = is_busy, dies_at
 
     def run(self, task: Task, *, photos: int = 0, memory: bool = False) -> Done:
@@ -58,6 +64,8 @@ class Machine:
         if task.job is Job.CEILING:
             return Peak(fp32_gflops=50.0 * task.threads, int8_gops=200.0 * task.threads, method="by hand")
         if task.job is Job.OFFLINE:
+            busy = self._in_bulk(sum(1 for each in self.tasks if each.job is Job.OFFLINE))
+            loads = (replace(loads[0], others=0.9 if busy else 0.0),)
             return Rate(batch=1, streams=task.threads, images_per_second=(100.0, 101.0), loads=loads)
         if task.job is Job.SUSTAIN:
             return Series(seconds=60, medians_ns=(5, 6), first_ns=5, last_ns=6)
@@ -155,6 +163,24 @@ def test_many_photos_are_measured_in_passes_there_and_back(tmp_path: Path) -> No
     one, *_ = rows(done)
     assert one.offline is not None
     assert 100 <= one.offline.images_per_second.low <= one.offline.images_per_second.high <= 101
+
+
+def test_a_disturbed_pass_of_many_photos_is_measured_again(tmp_path: Path) -> None:
+    machine = Machine(in_bulk=lambda number: number == 2)
+    done = campaign(tmp_path, machine, offline_rounds=2)
+    done.run()
+    assert sum(1 for task in machine.tasks if task.job is Job.OFFLINE) == 5
+    assert not any(row.offline and row.offline.disturbed for row in rows(done))
+
+
+def test_many_photos_that_stay_disturbed_are_told_and_single_ones_are_not_blamed(tmp_path: Path) -> None:
+    done = campaign(tmp_path, Machine(in_bulk=lambda _: True), offline_rounds=2)
+    done.run()
+    one, *_ = made = rows(done)
+    assert one.offline is not None
+    assert one.offline.disturbed == ("other processes took 90% of a core",)
+    assert not any(row.contention.contended for row in made)
+    assert [rate.images_per_second for rate in one.rates] == [(100.0, 101.0)] * 2
 
 
 def test_of_many_photos_the_way_counts_that_was_best_in_most_passes() -> None:

@@ -16,7 +16,7 @@ from edgewise.benchmarks.compare_text import to_data, to_markdown
 from edgewise.benchmarks.conditions import failures, parse_condition
 from edgewise.benchmarks.packing import pack
 from edgewise.benchmarks.results import Failure, Results, Row
-from edgewise.benchmarks.statistics import share
+from edgewise.benchmarks.statistics import Interval, share
 from edgewise.benchmarks.verdict import Change, Verdict
 from edgewise.cli.main import make_app
 from edgewise.spec import InputError
@@ -283,3 +283,16 @@ def test_results_without_common_rows_are_refused() -> None:
     first, last = (replace(BEFORE, rows=(row,)) for row in (BEFORE.rows[0], BEFORE.rows[-1]))
     with pytest.raises(InputError, match="have no row in common"):
         compare_results(first, last)
+
+
+def test_bulk_and_start_are_compared_as_far_as_their_intervals_reach() -> None:
+    before = BEFORE.rows[0]
+    assert before.offline is not None
+    twice = replace(before.offline, images_per_second=Interval(20.0, 18.0, 22.0))
+    once = replace(before.offline, images_per_second=Interval(10.0, 9.0, 11.0))
+    old = replace(BEFORE, rows=(replace(before, offline=once, start_ms=Interval(400.0, 390.0, 410.0)),))
+    new = replace(BEFORE, rows=(replace(before, offline=twice, start_ms=None),))
+    (row,) = compare_results(old, new).rows
+    assert row.bulk == Interval(2.0, 18 / 11, 22 / 9)
+    assert row.start is None
+    assert "| +100.0% (+63.6 to +144.4) | – |" in to_markdown(compare_results(old, new))

@@ -43,6 +43,8 @@ class RowChange:
     after_bytes: int
     before_memory: int  # bytes; 0: not measured
     after_memory: int
+    bulk: Interval | None = None  # photos per second, after / before; None: one of them was not measured
+    start: Interval | None = None  # to the first label, after / before
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,16 @@ def _row_change(old: Row, new: Row, before: Results, after: Results, changes: Ma
         after_bytes=new.entry.bytes,
         before_memory=old.memory_bytes,
         after_memory=new.memory_bytes,
+        bulk=ratio(*(row.offline and row.offline.images_per_second for row in (old, new))),
+        start=ratio(old.start_ms, new.start_ms),
     )
+
+
+def ratio(before: Interval | None, after: Interval | None) -> Interval | None:
+    """After / before, as far as the two intervals reach together, which is farther than 95%."""
+    if before is None or after is None or min(before.low, after.low) <= 0:
+        return None
+    return Interval(after.value / before.value, after.low / before.high, after.high / before.low)
 
 
 def _of_two_runs(old: Row, new: Row) -> Change:

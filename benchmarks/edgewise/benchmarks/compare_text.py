@@ -11,7 +11,7 @@ from edgewise.benchmarks.statistics import Interval
 from edgewise.benchmarks.text import milliseconds, plain
 from edgewise.benchmarks.verdict import Change
 
-HEADINGS = ("row", "p50, ms", "latency", "verdict", "top-1, points", "file", "memory")
+HEADINGS = ("row", "p50, ms", "latency", "verdict", "top-1, points", "file", "memory", "bulk", "start")
 
 UNBOUNDED = 10.0
 """Ratios beyond this and below its reciprocal are told as such: an interval of two rounds is nearly without bounds."""
@@ -27,12 +27,20 @@ def cells(row: RowChange) -> tuple[str, ...]:
         points(row.top1),
         relative(row.before_bytes, row.after_bytes),
         relative(row.before_memory, row.after_memory),
+        of_ratio(row.bulk),
+        of_ratio(row.start),
     )
 
 
 def latency(change: Change) -> str:
     """Such as ``+3.1% (+2.2 to +4.0)``."""
-    ratio = change.ratio
+    return of_ratio(change.ratio)
+
+
+def of_ratio(ratio: Interval | None) -> str:
+    """The same of any ratio; a dash for None."""
+    if ratio is None:
+        return "–"
     if ratio.high > UNBOUNDED or ratio.low < 1 / UNBOUNDED:
         return f"{_percent(ratio.value)}% (interval too wide)"
     return f"{_percent(ratio.value)}% ({_percent(ratio.low)} to {_percent(ratio.high)})"
@@ -70,7 +78,7 @@ def to_markdown(comparison: Comparison) -> str:
         f"**{_escaped(comparison.before)} → {_escaped(comparison.after)}**",
         "",
         "| " + " | ".join(HEADINGS) + " |",
-        "|---|---:|---:|---|---:|---:|---:|",
+        "|---|---:|---:|---|---:|---:|---:|---:|---:|",
         *("| " + " | ".join(map(_escaped, cells(row))) + " |" for row in comparison.rows),
         "",
         *(f"- {_escaped(remark)}" for remark in remarks(comparison)),

@@ -56,6 +56,7 @@ def _flat(row: Row) -> Mapping[str, Value]:
         **_interval("bulk", "images_per_second", row.offline.images_per_second if row.offline else None),
         "bulk_batch": row.offline.batch if row.offline else None,
         "bulk_streams": row.offline.streams if row.offline else None,
+        "bulk_contention": "; ".join(row.offline.disturbed) if row.offline else None,
         **_stages(row),
         **_interval("start", "ms", row.start_ms),
         "memory_bytes": row.memory_bytes or None,

@@ -17,6 +17,7 @@ class Throughput:
     images_per_second: Interval  # > 0, from prepared pixels to probabilities
     batch: int  # pictures that each copy gets at once, >= 1
     streams: int  # copies that run at the same time, >= 1
+    disturbed: tuple[str, ...] = ()  # what else used the machine in a pass that counts, in plain words; empty: nothing
 
 
 @dataclass(frozen=True)

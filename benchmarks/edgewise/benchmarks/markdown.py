@@ -67,7 +67,9 @@ def _row(row: Row) -> str:
         f"{text.milliseconds(row.latency.p50)} ({text.span(row.latency.p50_interval)}){busy}",
         text.milliseconds(row.latency.p90),
         text.milliseconds(row.latency.p99),
-        text.rate(row.offline.images_per_second.value) if row.offline else "",
+        f"{text.rate(row.offline.images_per_second.value)}{' (contended)' * bool(row.offline.disturbed)}"
+        if row.offline
+        else "",
         text.megabytes(row.entry.bytes) if row.entry.bytes else "",
         text.megabytes(row.memory_bytes) if row.memory_bytes else "",
         f"{row.start_ms.value / 1000:.2f} s" if row.start_ms else "",

@@ -70,8 +70,8 @@ def _ways(task: Task, network: Network, stack: ExitStack) -> list[Way]:
     choice, _, _ = opener.plans(bulk=True)
     most = min(task.threads, copies_that_fit(len(opener.file.content))) if task.provider == CPU else 1
     ways = []
-    for count in sorted({1, most}):
-        first = opener.load(choice.with_threads(max(1, task.threads // count)))
+    for count in [number for number in range(1, most + 1) if task.threads % number == 0]:
+        first = opener.load(choice.with_threads(task.threads // count))
         copies = [first.backend, *(first.another() for _ in range(count - 1))]
         for batch in BATCHES if first.any_batch else BATCHES[:1]:
             bulk = stack.enter_context(Bulk(Classifier(first.model, first.backend), copies, batch))

@@ -49,7 +49,8 @@ METHOD = (
     "Memory is the largest proportional set of a process of its own while loading and running, over that of a bare "
     "Python. Accuracy is of one process too: it does not depend on time.",
     "Start is from a fresh Python to the first label: importing the backend, reading and verifying the file, "
-    "preparing the network and the first photo.",
+    "preparing the network and the first photo. Other work on the machine is looked for while photos are answered, not "
+    "during the start.",
     "Of peak is the share of what this machine computes at most, measured with a large matrix product before and after "
     "everything else; the higher figure counts.",
 )

@@ -13,6 +13,7 @@ from edgewise.benchmarks.model_info import ModelInfo, read_info
 from edgewise.benchmarks.ways import Ways, check_ways, entries_of
 from edgewise.runtime.cpu import usable_cores
 from edgewise.spec import BackendError, EdgewiseError, Format, InputError, ModelError
+from edgewise.spec.files import sha256_file
 
 INDEX = "index.json"
 SUFFIXES = tuple(f".{format_.value}" for format_ in Format)
@@ -115,11 +116,12 @@ def _model_files(release: Path, index: Mapping[str, Any]) -> list[tuple[Path, st
 
 def _references(run: Path, ways: Ways) -> list[Entry]:
     """The Keras network, with each number of threads."""
-    size = _size(run / "model.weights.h5")
+    weights = run / "model.weights.h5"
+    size, digest = _size(weights), sha256_file(weights) if weights.is_file() else ""
     many = len(ways.threads) > 1
     return [
         Entry(
-            run.resolve().name, str(run), "run", "fp32", "keras", "", size, Kind.REFERENCE,
+            run.resolve().name, str(run), "run", "fp32", "keras", digest, size, Kind.REFERENCE,
             threads=threads, shows_threads=many,
         )
         for threads in ways.threads

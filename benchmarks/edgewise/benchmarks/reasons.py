@@ -34,6 +34,9 @@ OVERHEAD, OVERHEAD_MS = 0.05, 0.05
 WORTH_A_WORD = 0.05
 """Share of the time from which on something is told."""
 
+OWN_WORK = 0.5
+"""Share of the time in convolutions and products from which on that is told."""
+
 MEMORY_BOUND = 0.3
 """Share of the time from which on reading the weights is told."""
 
@@ -149,6 +152,10 @@ def _cpu(row: Row, machine: Machine) -> Iterator[Reason]:
             "cpu-lacks",
             "The CPU has neither VNNI nor AMX: a product of 8-bit numbers takes three instructions in place of one.",
         )
+    elif row.entry.in_whole_numbers and x86 and "amx_int8" not in flags:
+        yield Reason(
+            "cpu-lacks", "The CPU multiplies 8-bit numbers with VNNI; it has no AMX, which takes more at once."
+        )
     if row.entry.in_whole_numbers and arm and flags and not flags & {"asimddp", "i8mm"}:
         yield Reason("cpu-lacks", "The CPU has no dot product of 8-bit numbers (asimddp, i8mm).")
 
@@ -198,7 +205,11 @@ def _converting(profile: Profile) -> Iterator[Reason]:
 
 
 def _operators(profile: Profile) -> Iterator[Reason]:
-    """Operators beside convolutions and products, and slow implementations."""
+    """Operators beside convolutions and products, and slow implementations; and what the network's own work takes."""
+    own = [each for each in profile.operators if each.operator in _PRODUCTS and not each.slow]
+    if sum(each.share for each in own) >= OWN_WORK:
+        names = ", ".join(f"{each.operator} {each.share:.0%}" for each in own)
+        yield Reason("operator", f"Most of its time goes into the network's own work ({names}).")
     for each in profile.operators:
         if each.slow >= WORTH_A_WORD:
             yield Reason(

@@ -53,6 +53,9 @@ def _on_contention(rows: Sequence[Row]) -> Iterator[str]:
         yield f"{row.title} was contended to the end, so that its times are not to be relied on: {why}."
     if len(contended) > NAMED:
         yield f"Contended as well: {count(len(contended) - NAMED, 'further row')}, marked in the table."
+    for row in [row for row in rows if row.offline and row.offline.disturbed][:NAMED]:
+        why = "; ".join(row.offline.disturbed) if row.offline else ""
+        yield f"{row.title}: its rate of many photos at once is not to be relied on: {why}."
     repeats = sum(row.contention.repeats for row in rows)
     if repeats:
         yield f"Rounds that were measured again because something else used the machine: {repeats:,}."

@@ -31,7 +31,7 @@ from edgewise.benchmarks.figures import (
     Throughput,
 )
 from edgewise.benchmarks.statistics import Interval, Latency, Share
-from edgewise.benchmarks.task import Measurement
+from edgewise.benchmarks.task import Measurement, Rate
 from edgewise.benchmarks.typed import from_data
 from edgewise.spec import InputError
 from edgewise.spec.files import path_text
@@ -64,6 +64,7 @@ class Row:
     reasons: tuple[Reason, ...] = ()
     rounds: tuple[Measurement, ...] = ()  # raw samples
     macs: int = 0  # multiply-accumulates for one photo; 0: not known
+    rates: tuple[Rate, ...] = ()  # raw samples of many photos at once, by pass
 
     @property
     def title(self) -> str:

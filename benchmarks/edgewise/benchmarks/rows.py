@@ -9,7 +9,6 @@ from statistics import median
 from edgewise.benchmarks.contention import find_contention, over_all
 from edgewise.benchmarks.figures import Accuracy, Ceiling, Contention, Energy, Stages, Sustained, Throughput
 from edgewise.benchmarks.results import Entry, Failure, Row
-from edgewise.benchmarks.schedule import disturbance
 from edgewise.benchmarks.statistics import bootstrap_median, latency
 from edgewise.benchmarks.task import Measurement, Rate, Series, StageSums
 
@@ -52,7 +51,7 @@ def make_row(entry: Entry, found: Gathered, ceilings: Sequence[Ceiling] = (), be
         latency=times,
         contention=_contention(found, rounds, best_hz),
         accuracy=found.accuracy,
-        offline=_throughput(tuple(found.rates.values())),
+        offline=_throughput(tuple(found.rates.values()), best_hz),
         stages=_stages(rounds),
         start_ms=bootstrap_median([[done.start_ns / 1e6] for done in rounds]),
         memory_bytes=found.memory_bytes,
@@ -61,6 +60,7 @@ def make_row(entry: Entry, found: Gathered, ceilings: Sequence[Ceiling] = (), be
         ceiling_share=ceiling_share(entry, found.macs, times.p50, ceilings),
         rounds=rounds,
         macs=found.macs,
+        rates=tuple(found.rates[number] for number in sorted(found.rates)),
     )
 
 
@@ -75,14 +75,10 @@ def ceiling_share(entry: Entry, macs: int, milliseconds: float, ceilings: Sequen
 
 def _contention(found: Gathered, rounds: Sequence[Measurement], best_hz: float) -> Contention:
     told = [reason for done in rounds for reason in find_contention(done.loads, best_hz)]
-    if found.rates:
-        # Of several passes the quietest one tells: a figure of many photos is the median of all of them.
-        quietest = min(found.rates.values(), key=lambda rate: disturbance(rate.loads))
-        told += [f"with many photos at once, {reason}" for reason in find_contention(quietest.loads, best_hz)]
     return Contention(bool(told), tuple(dict.fromkeys(told)), found.repeats)
 
 
-def _throughput(rates: Sequence[Rate]) -> Throughput | None:
+def _throughput(rates: Sequence[Rate], best_hz: float) -> Throughput | None:
     """Of the way that was best in most passes, all passes that found it so."""
     told = [rate for rate in rates if rate.images_per_second]
     ways = [_way(rate) for rate in told]
@@ -90,8 +86,11 @@ def _throughput(rates: Sequence[Rate]) -> Throughput | None:
         return None
     fastest = {way: max(median(rate.images_per_second) for rate in told if _way(rate) == way) for way in ways}
     best = max(ways, key=lambda way: (ways.count(way), fastest[way]))
-    found = [rate.images_per_second for rate in told if _way(rate) == best]
-    return Throughput(bootstrap_median(found if len(found) > 1 else [[value] for value in found[0]]), *best)
+    counting = [rate for rate in told if _way(rate) == best]
+    found = [rate.images_per_second for rate in counting]
+    disturbed = dict.fromkeys(reason for rate in counting for reason in find_contention(rate.loads, best_hz))
+    middle = bootstrap_median(found if len(found) > 1 else [[value] for value in found[0]])
+    return Throughput(middle, *best, tuple(disturbed))
 
 
 def _way(rate: Rate) -> tuple[int, int]:

@@ -26,7 +26,7 @@ from edgewise.benchmarks.results import Failure, Results, Row, Settings
 from edgewise.benchmarks.rows import make_row
 from edgewise.benchmarks.ways import Ways, parse_threads
 from edgewise.spec.child import safe_python
-from edgewise.spec.files import refuse_overwrite, sha256_file
+from edgewise.spec.files import refuse_overwrite
 
 Progress = Callable[[Step], None]
 
@@ -116,7 +116,6 @@ _MACHINE = ("cpu", "cores", "architecture", "system", "cpu_limit", "governor")
 
 def _identity(plan: Plan, chosen: Chosen, setting: _Setting) -> dict[str, Any]:
     """What an answer depends on beside its task and its file."""
-    weights = plan.run / "model.weights.h5" if plan.run else None
     machine = asdict(setting.machine)
     return {
         "machine": {name: machine[name] for name in _MACHINE},
@@ -124,7 +123,6 @@ def _identity(plan: Plan, chosen: Chosen, setting: _Setting) -> dict[str, Any]:
         "photos": chosen.data.sha256,
         "ood": chosen.ood_sha256,
         "labels": list(plan.labels),
-        "reference": sha256_file(weights) if weights and weights.is_file() else "",
     }
 
 

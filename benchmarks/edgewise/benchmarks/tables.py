@@ -123,7 +123,9 @@ def _bulk(row: Row) -> Cell:
     if row.offline is None:
         return NOTHING
     how = f"batch {row.offline.batch}, {text.count(row.offline.streams, 'stream')}"
-    return Cell(text.rate(row.offline.images_per_second.value), how, row.offline.images_per_second.value)
+    warning = "contended" if row.offline.disturbed else ""
+    value = row.offline.images_per_second.value
+    return Cell(text.rate(value), how, value, warning=warning)
 
 
 def _size(row: Row) -> Cell:

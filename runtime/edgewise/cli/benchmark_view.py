@@ -32,8 +32,8 @@ def print_json(results: Results) -> None:
 
 
 def _short(row: Row) -> dict[str, Any]:
-    data = asdict(replace(row, rounds=()))
-    del data["rounds"]
+    data = asdict(replace(row, rounds=(), rates=()))
+    del data["rounds"], data["rates"]
     for name in LONG if data["accuracy"] else ():
         data["accuracy"].pop(name, None)
     return data

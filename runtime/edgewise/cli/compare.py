@@ -124,14 +124,15 @@ def _print_table(comparison: Comparison) -> None:
     # Two lines per row fit a terminal of 80 columns.
     table = Table(box=None, pad_edge=False, collapse_padding=True, padding=(0, 2, 0, 0))
     table.add_column("row\np50", overflow="fold")
-    for heading in ("verdict\nlatency", "top-1\npoints", "file\nmemory"):
+    for heading in ("verdict\nlatency", "top-1\npoints", "file\nmemory", "bulk\nstart"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in comparison.rows:
-        title, p50, latency, verdict, top1, size, memory = compare_text.cells(row)
+        title, p50, latency, verdict, top1, size, memory, *ratios = compare_text.cells(row)
         share, _, interval = top1.partition(" ")
+        bulk, start = (text.partition(" ")[0] for text in ratios)  # Markdown and JSON have their intervals
         table.add_row(
             Text(title).append(f"\n{p50} ms", style="dim"), f"{verdict}\n{latency}", f"{share}\n{interval}",
-            f"{size}\n{memory}",
+            f"{size}\n{memory}", f"{bulk}\n{start}",
         )  # fmt: skip
     console.print(table)
     console.print()
