@@ -222,7 +222,7 @@ def test_an_interrupted_benchmark_goes_on_and_what_it_chooses_is_what_predict_ta
         assert CliRunner().invoke(main.app, words).exit_code != 0
     assert not (out / "results.json").exists()
     refused = CliRunner().invoke(main.app, words)
-    assert str(refused.exception).endswith("Do: add --resume to go on with it")
+    assert str(refused.exception).endswith("Do: add --resume to go on with it, or --overwrite to begin anew")
     with monkeypatch.context() as patch:
         patch.setattr(FreshProcesses, "run", interrupt)  # nothing is left to be measured
         done = CliRunner().invoke(main.app, [*words, "--resume"])

@@ -202,7 +202,7 @@ def _row_change(old: Row, new: Row, before: Results, after: Results, changes: Ma
         after_bytes=new.entry.bytes,
         before_memory=old.memory_bytes,
         after_memory=new.memory_bytes,
-        bulk=ratio(*(row.offline and row.offline.images_per_second for row in (old, new))),
+        bulk=ratio(*(row.offline.images_per_second if row.offline else None for row in (old, new))),
         start=ratio(old.start_ms, new.start_ms),
     )
 
