@@ -80,6 +80,15 @@ def test_nobody_waits_for_a_command_and_it_does_not_outlive_the_program(tmp_path
     assert [process.poll() is not None for process in running] == [True, True]
 
 
+def test_a_command_that_the_last_frame_started_does_its_work(tmp_path: Path) -> None:
+    done = tmp_path / "done"
+    for _ in range(5):
+        with Reactions([Reaction.parse("red", f"touch {done}", LABELS)], every=0, source="test") as reactions:
+            assert reactions.notice(BASE) == []
+        assert done.exists()
+        done.unlink()
+
+
 def test_a_command_that_cannot_be_started_is_told(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_text("neither a script nor a program")

@@ -31,7 +31,8 @@ from edgewise.runtime.classifier import UNKNOWN
 from edgewise.runtime.live import Answer
 from edgewise.spec import InputError
 
-_GRACE_SECONDS = 0.5
+_GRACE_SECONDS = 0.4
+"""How long commands may go on when it ends, and again after they were asked to end."""
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,14 @@ class Reactions:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        running = [process for process in self._running.values() if process.poll() is None]
+        # What was started by the last frames gets the time to do its work; then it is asked to end, and ended.
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            deadline = time.monotonic() + _GRACE_SECONDS
+            running = [process for process in self._running.values() if not _has_ended(process, deadline)]
+            for process in running:
+                _signal(process, number)
         for process in running:
-            _signal(process, signal.SIGTERM)
-        deadline = time.monotonic() + _GRACE_SECONDS
-        for process in running:
-            _end(process, max(0.0, deadline - time.monotonic()))
+            process.wait()
 
     def notice(self, answer: Answer) -> list[str]:
         """Look at an answer and start what it calls for.
@@ -132,12 +135,13 @@ class Reactions:
         }
 
 
-def _end(process: subprocess.Popen[bytes], grace: float) -> None:
+def _has_ended(process: subprocess.Popen[bytes], deadline: float) -> bool:
+    """Wait for its end until a moment of ``time.monotonic()``."""
     try:
-        process.wait(grace)
+        process.wait(max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
-        _signal(process, signal.SIGKILL)
-        process.wait()
+        return False
+    return True
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
