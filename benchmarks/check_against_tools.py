@@ -135,7 +135,7 @@ def check_loop(case: Case, rounds: int, within: float) -> bool:
         found = duel(replace(ours, result="loop"), ours, (rounds, 4 * rounds), case.seconds, arena=arena)
     theirs = median(median(each.times_ns) for each in found.rounds) / 1e6
     disturbed = sum(bool(each.disturbed) for each in found.rounds)
-    _tell(case, theirs * found.change.ratio.value, f"{theirs:.3f} (loop)", found.change, disturbed, len(found.rounds))
+    _tell(case, theirs * found.change.ratio.value, theirs, "loop", found.change, disturbed, len(found.rounds))
     return abs(found.change.ratio.value - 1) <= within
 
 
@@ -152,15 +152,15 @@ def check_tool(case: Case, rounds: int, within: float) -> bool:
             if not number % 2:
                 theirs.append(benchmark_app(case))
     change = compare_rounds([[each] for each in theirs], [[each] for each in ours], in_turns=True)
-    _tell(case, median(ours), f"{median(theirs):.3f} (benchmark_app)", change, disturbed, rounds)
+    _tell(case, median(ours), median(theirs), "benchmark_app", change, disturbed, rounds)
     return abs(median(ours) / median(theirs) - 1) <= within
 
 
-def _tell(case: Case, ours: float, theirs: str, change: Change, disturbed: int, rounds: int) -> None:
-    ratio = change.ratio
+def _tell(case: Case, ours: float, theirs: float, tool: str, change: Change, disturbed: int, rounds: int) -> None:
+    low, high = change.ratio.low - 1, change.ratio.high - 1
     print(  # noqa: T201
-        f"| {case.path.name} | {case.backend} | {case.threads} | {ours:.3f} | {theirs} | {ratio.value - 1:+.1%} | "
-        f"{ratio.low - 1:+.1%} to {ratio.high - 1:+.1%}, {change.verdict.value} | {disturbed} of {rounds} |",
+        f"| {case.path.name} | {case.backend} | {case.threads} | {ours:.3f} | {theirs:.3f} ({tool}) | "
+        f"{ours / theirs - 1:+.1%} | {low:+.1%} to {high:+.1%}, {change.verdict.value} | {disturbed} of {rounds} |",
         flush=True,
     )
 
