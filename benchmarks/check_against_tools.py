@@ -23,12 +23,12 @@ from statistics import median
 
 from edgewise.benchmarks.contention import find_contention
 from edgewise.benchmarks.cores import pin
-from edgewise.benchmarks.duel import CHILD, Arena, Duellist, duel
+from edgewise.benchmarks.duel import duel
 from edgewise.benchmarks.processes import FreshProcesses
 from edgewise.benchmarks.task import Load
 from edgewise.benchmarks.verdict import Change, compare_rounds
 from edgewise.runtime.modelfile import read_model
-from noise_task import noise_task
+from noise_task import against, noise_task
 
 LOOP = """
 import json, os, statistics, sys, time
@@ -129,10 +129,9 @@ LOOPS = {"litert": LITERT, "onnxruntime": ONNXRUNTIME}
 def check_loop(case: Case, rounds: int, within: float) -> bool:
     """Let a loop and the benchmark's own child take turns, print a line, and tell whether they agree."""
     command = ("-c", LOOPS[case.backend], str(case.size))
-    arena = Arena(enter=lambda task: Duellist(task, command if task.result else CHILD))
     with tempfile.TemporaryDirectory(prefix="edgewise-") as folder:
         ours = noise_task(case.path, Path(folder), case.threads, case.seconds, case.backend)
-        found = duel(replace(ours, result="loop"), ours, (rounds, 4 * rounds), case.seconds, arena=arena)
+        found = duel(replace(ours, result="loop"), ours, (rounds, 4 * rounds), case.seconds, arena=against(command))
     theirs = median(median(each.times_ns) for each in found.rounds) / 1e6
     disturbed = sum(bool(each.disturbed) for each in found.rounds)
     _tell(case, theirs * found.change.ratio.value, theirs, "loop", found.change, disturbed, len(found.rounds))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from edgewise.benchmarks.cores import pin
+from edgewise.benchmarks.duel import CHILD, Arena, Duellist
 from edgewise.benchmarks.task import Job, Task
 from edgewise.runtime.modelfile import read_model
+
+
+def against(command: Sequence[str]) -> Arena:
+    """Where of two equal tasks the one that says where its result goes is run by another command."""
+    return Arena(enter=lambda task: Duellist(task, command if task.result else CHILD))
 
 
 def noise_task(model: Path, folder: Path, threads: int, seconds: float = 0.0, backend: str | None = None) -> Task:

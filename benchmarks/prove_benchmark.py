@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,13 +31,13 @@ from onnx import TensorProto, helper
 from edgewise.benchmarks.compare import compare_results
 from edgewise.benchmarks.compare_releases import ROUNDS, SECONDS, measure_in_turns
 from edgewise.benchmarks.contention import find_contention
-from edgewise.benchmarks.duel import CHILD, Arena, Duellist, duel
+from edgewise.benchmarks.duel import CHILD, duel
 from edgewise.benchmarks.processes import FreshProcesses
 from edgewise.benchmarks.task import Load, Task
 from edgewise.export.metadata import embed_onnx
 from edgewise.runtime.modelfile import read_model
 from edgewise.spec import Manifest
-from noise_task import noise_task
+from noise_task import against, noise_task
 
 SLOWER = (
     "-c",
@@ -82,7 +82,7 @@ def prove_verdicts(task: Task, trials: int) -> bool:
     for name, command, wanted in (("equal code", CHILD, ("same", "cannot tell")), ("3% slower", SLOWER, ("slower",))):
         told, busy = Counter[str](), 0
         for _ in range(trials):
-            done = duel(task, replace(task, result=name), ROUNDS, SECONDS, arena=_arena(command))
+            done = duel(task, replace(task, result=name), ROUNDS, SECONDS, arena=against(command))
             told[done.change.verdict.value] += 1
             busy += any(each.disturbed for each in done.rounds)
             ratio = done.change.ratio
@@ -91,11 +91,6 @@ def prove_verdicts(task: Task, trials: int) -> bool:
         say(f"{name}: {right} of {trials} as it should be ({dict(told)}; {busy} with rounds that stayed disturbed)")
         good &= right == trials
     return good
-
-
-def _arena(command: Sequence[str]) -> Arena:
-    """Where the second of two equal tasks, which is told by where its result goes, is run by another command."""
-    return Arena(enter=lambda task: Duellist(task, command if task.result else CHILD))
 
 
 def prove_flags(task: Task, trials: int) -> bool:

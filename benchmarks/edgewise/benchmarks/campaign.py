@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -93,11 +93,13 @@ class Campaign:
         """Measure everything."""
         self._ceilings("before")
         self._accuracies()
-        for index in self._able():
-            if self._plan.entries[index].kind is not Kind.PLAIN:
-                self._memory(index)
-        self._bulk()
-        self._rounds()
+        own = [index for index in self._able() if self._plan.entries[index].kind is not Kind.PLAIN]
+        for index in own:
+            self._memory(index)
+        for number, index in self._in_turn(own, self._effort.offline_rounds):
+            self.gathered[index].rates[number] = self._rate(index, number)
+        for number, index in self._in_turn(self._able(), self._effort.rounds):
+            self.gathered[index].rounds[number] = self._round(index, number, 0)
         self._repeats()
         for index in self._able():
             if self._sustain_minutes and self._is_widest(index):
@@ -229,12 +231,6 @@ class Campaign:
         _, peak, _ = self._ask_for(index, Measurement, task, "memory", memory=True)
         self.gathered[index].memory_bytes = max(0, peak - self._bare) if peak and self._bare else 0
 
-    def _bulk(self) -> None:
-        able = [index for index in self._able() if self._plan.entries[index].kind is not Kind.PLAIN]
-        for number, place in rounds_in_turn(len(able), self._effort.offline_rounds, self._seed):
-            if not self.gathered[able[place]].error:
-                self.gathered[able[place]].rates[number] = self._rate(able[place], number)
-
     def _rate(self, index: int, number: int) -> Rate:
         """One pass of many photos at once; a disturbed one is tried again, and the less disturbed one counts."""
         best: Rate | None = None
@@ -250,11 +246,11 @@ class Campaign:
         assert best is not None
         return best
 
-    def _rounds(self) -> None:
-        able = self._able()
-        for number, place in rounds_in_turn(len(able), self._effort.rounds, self._seed):
-            if not self.gathered[able[place]].error:
-                self.gathered[able[place]].rounds[number] = self._round(able[place], number, 0)
+    def _in_turn(self, rows: Sequence[int], rounds: int) -> Iterator[tuple[int, int]]:
+        """Rounds and rows in changing order; a row that fails is left out from then on."""
+        for number, place in rounds_in_turn(len(rows), rounds, self._seed):
+            if not self.gathered[rows[place]].error:
+                yield number, rows[place]
 
     def _round(self, index: int, number: int, attempt: int) -> Measurement:
         entry, rounds = self._plan.entries[index], self._effort.rounds

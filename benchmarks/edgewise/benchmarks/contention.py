@@ -158,35 +158,30 @@ def find_contention(loads: Sequence[Load], best_hz: float = 0.0) -> tuple[str, .
     """
     if not loads:
         return ()
-    seconds = sum(load.seconds for load in loads)
-
-    def mean(name: str) -> float:
-        return float(sum(getattr(load, name) * load.seconds for load in loads) / seconds)
-
-    reasons = []
-    others, worst = mean("others"), max(load.others for load in loads)
+    whole, reasons = over_all(loads), []
+    others, worst = whole.others, max(load.others for load in loads)
     if others > OTHERS_IN_ALL or worst > OTHERS_IN_A_SLICE:
         reasons.append(f"other processes took {max(others, worst):.0%} of a core")
-    elif mean("pressure") > PRESSURE and others > OTHERS_WITH_PRESSURE:
-        reasons.append(f"tasks waited for a core in {mean('pressure'):.0%} of the time")
-    if mean("steal") > STEAL:
-        reasons.append(f"the hypervisor took {mean('steal'):.0%} of the time (steal)")
-    if mean("stopped") > STOPPED:
-        reasons.append(f"the container's CPU limit stopped it for {mean('stopped'):.0%} of the time")
+    elif whole.pressure > PRESSURE and others > OTHERS_WITH_PRESSURE:
+        reasons.append(f"tasks waited for a core in {whole.pressure:.0%} of the time")
+    if whole.steal > STEAL:
+        reasons.append(f"the hypervisor took {whole.steal:.0%} of the time (steal)")
+    if whole.stopped > STOPPED:
+        reasons.append(f"the container's CPU limit stopped it for {whole.stopped:.0%} of the time")
     slowest, fastest = min(load.clock_hz for load in loads), max(best_hz, *(load.clock_hz for load in loads))
     if slowest > 0 and slowest < (1 - CLOCK_FALL) * fastest:
         reasons.append(f"the clock fell from {fastest / 1e9:.2f} to {slowest / 1e9:.2f} GHz")
     return tuple(reasons)
 
 
-def over_all(loads: Sequence[Load]) -> tuple[Load, ...]:
-    """A measurement of minutes as one slice, without its clock: that it falls is what such a one is to show."""
+def over_all(loads: Sequence[Load]) -> Load:
+    """At least one slice as a single one: the means over their time; its clock is not told, which is of moments."""
     seconds = sum(load.seconds for load in loads)
-    if not seconds:
-        return ()
-    parts = ("others", "steal", "pressure", "stopped")
-    means = {part: sum(getattr(load, part) * load.seconds for load in loads) / seconds for part in parts}
-    return (Load(seconds=seconds, clock_hz=0.0, **means),)
+
+    def mean(name: str) -> float:
+        return float(sum(getattr(load, name) * load.seconds for load in loads) / seconds)
+
+    return Load(seconds, mean("others"), mean("steal"), mean("pressure"), mean("stopped"), clock_hz=0.0)
 
 
 def _share(part: float, whole: float) -> float:

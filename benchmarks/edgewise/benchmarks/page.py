@@ -20,7 +20,7 @@ from edgewise.benchmarks.plot_reliability import reliability
 from edgewise.benchmarks.plot_times import distributions, sustained
 from edgewise.benchmarks.results import Kind, Results, Row
 from edgewise.benchmarks.side_by_side import change
-from edgewise.benchmarks.statistics import confidence
+from edgewise.benchmarks.statistics import LEVEL, confidence
 from edgewise.benchmarks.tables import accuracy_table, speed_table
 from edgewise.benchmarks.verdict import Verdict
 from edgewise.spec import ExtraMissingError
@@ -164,7 +164,7 @@ def _method(results: Results) -> Iterator[str]:
     """How it was measured, in sentences."""
     rounds, bulk = results.settings.rounds, text.count(results.settings.offline_rounds, "round")
     sure = confidence(rounds)
-    interval = INTERVAL if sure >= 0.95 else RANGE.format(spread=text.spread(rounds), sure=sure)
+    interval = INTERVAL if sure >= LEVEL else RANGE.format(spread=text.spread(rounds), sure=sure)
     for sentence in METHOD:
         yield sentence.format(rounds=rounds, bulk=bulk, interval=interval)
 

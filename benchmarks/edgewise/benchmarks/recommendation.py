@@ -10,7 +10,7 @@ from pathlib import Path
 from edgewise.benchmarks import text
 from edgewise.benchmarks.results import Kind, Recommendation, Results, Row
 from edgewise.benchmarks.side_by_side import is_slower
-from edgewise.benchmarks.statistics import Interval, confidence, unpaired_points
+from edgewise.benchmarks.statistics import LEVEL, Interval, confidence, unpaired_points
 from edgewise.benchmarks.verdict import LEAST_ROUNDS
 from edgewise.runtime.selection import Selection, write_selection
 from edgewise.spec import InputError
@@ -21,9 +21,6 @@ USUAL_DROP = 1.0
 
 NAMED = 3
 """Rivals of a toss-up that are named."""
-
-SURE = 0.95
-"""How often an interval of rounds has to hold the truth, so that it is not mentioned."""
 
 _HAIR = 1e-9
 """For the rounding of shares, so that a drop of exactly the limit keeps to it."""
@@ -199,7 +196,7 @@ def _doubts(best: _Candidate, fitting: Sequence[_Candidate], limits: Limits) -> 
         yield _drop(best, fitting, limits.max_drop)
     if limits.max_latency is not None and best.span.high > limits.max_latency:
         yield f"its median may be over the limit ({text.span(best.span)} ms)"
-    elif limits.max_latency is not None and confidence(len(best.row.rounds)) < SURE:
+    elif limits.max_latency is not None and confidence(len(best.row.rounds)) < LEVEL:
         yield f"that its median keeps to the limit, {text.count(len(best.row.rounds), 'round')} hardly tell"
     if best.row.contention.contended:
         yield "something else used the machine while it was measured, so that its time is uncertain"

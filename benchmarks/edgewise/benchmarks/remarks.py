@@ -8,7 +8,7 @@ from statistics import median
 from edgewise.benchmarks.environment import Machine
 from edgewise.benchmarks.results import Data, Row
 from edgewise.benchmarks.side_by_side import change
-from edgewise.benchmarks.statistics import ENOUGH_FOR_P90, ENOUGH_FOR_P99, confidence
+from edgewise.benchmarks.statistics import ENOUGH_FOR_P90, ENOUGH_FOR_P99, LEVEL, confidence
 from edgewise.benchmarks.text import count, fastest_of_each, milliseconds, points
 from edgewise.benchmarks.verdict import Verdict
 from edgewise.runtime.engines import KINDS
@@ -169,7 +169,7 @@ def _on_rounds(rows: Sequence[Row]) -> Iterator[str]:
     rounds = min((len(row.samples_ns) for row in rows), default=0)
     if rounds == 1:
         yield "Every p50 is of one round, which does not tell by how much rounds differ."
-    elif rounds and confidence(rounds) < 0.95:
+    elif rounds and confidence(rounds) < LEVEL:
         yield (
             f"Beside p50 and start stands the range of {count(rounds, 'round')}: it holds the median of further rounds "
             f"in about {confidence(rounds):.0%} of all cases. Without --quick there are enough rounds for 95%."

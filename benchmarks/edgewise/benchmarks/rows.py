@@ -43,6 +43,7 @@ def make_row(entry: Entry, found: Gathered, ceilings: Sequence[Ceiling] = (), be
     if error:
         return Failure(entry, error)
     times = latency([done.samples_ns for done in rounds])
+    rates = tuple(found.rates[number] for number in sorted(found.rates))
     return Row(
         entry=entry,
         threads=rounds[0].threads,
@@ -51,7 +52,7 @@ def make_row(entry: Entry, found: Gathered, ceilings: Sequence[Ceiling] = (), be
         latency=times,
         contention=_contention(found, rounds, best_hz),
         accuracy=found.accuracy,
-        offline=_throughput(tuple(found.rates.values()), best_hz),
+        offline=_throughput(rates, best_hz),
         stages=_stages(rounds),
         start_ms=bootstrap_median([[done.start_ns / 1e6] for done in rounds]),
         memory_bytes=found.memory_bytes,
@@ -60,7 +61,7 @@ def make_row(entry: Entry, found: Gathered, ceilings: Sequence[Ceiling] = (), be
         ceiling_share=ceiling_share(entry, found.macs, times.p50, ceilings),
         rounds=rounds,
         macs=found.macs,
-        rates=tuple(found.rates[number] for number in sorted(found.rates)),
+        rates=rates,
     )
 
 
@@ -126,5 +127,6 @@ def _sustained(series: Series | None) -> Sustained | None:
         celsius_first=series.celsius_first,
         celsius_last=series.celsius_last,
         series_ms=tuple(each / 1e6 for each in series.medians_ns),
-        disturbed=find_contention(over_all(series.loads)),
+        # That the clock falls is what such a run is to show.
+        disturbed=find_contention([over_all(series.loads)]) if series.loads else (),
     )

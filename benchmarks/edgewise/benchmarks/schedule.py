@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
-from edgewise.benchmarks.contention import find_contention
+from edgewise.benchmarks.contention import find_contention, over_all
 from edgewise.benchmarks.task import Load, Measurement
 
 TRIES = 2
@@ -48,5 +48,5 @@ def quieter(one: Measurement, other: Measurement, best_hz: float) -> Measurement
 
 def disturbance(loads: Sequence[Load]) -> float:
     """Cores' worth of time that others took and share that was stolen, together; the mean over the slices."""
-    seconds = sum(load.seconds for load in loads)
-    return sum((load.others + load.steal) * load.seconds for load in loads) / seconds if seconds else 0.0
+    whole = over_all(loads) if loads else None
+    return whole.others + whole.steal if whole else 0.0

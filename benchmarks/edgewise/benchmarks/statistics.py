@@ -78,13 +78,17 @@ def latency(rounds_ns: Sequence[Sequence[int]]) -> Latency:
     )
 
 
+LEVEL = 0.95
+"""How often an interval holds the truth."""
+
+
 def confidence(rounds: int) -> float:
     """How often the interval of `bootstrap_median` holds the median of endlessly many rounds, 0-0.95.
 
     Of fewer than six rounds it is no more than their range, and that misses the median wherever all of them lie on one
     side of it: once in ``2 ** (rounds - 1)`` (Thompson, Annals of Mathematical Statistics 7, 1936).
     """
-    return min(0.95, 1 - 2.0 ** (1 - rounds))
+    return min(LEVEL, 1 - 2.0 ** (1 - rounds))
 
 
 def bootstrap_median(rounds: Sequence[Sequence[float]], seed: int = 0) -> Interval:

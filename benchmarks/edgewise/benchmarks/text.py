@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edgewise.benchmarks.results import Kind, Results, Row
 from edgewise.benchmarks.side_by_side import change
-from edgewise.benchmarks.statistics import Interval, Share, confidence
+from edgewise.benchmarks.statistics import LEVEL, Interval, Share, confidence
 from edgewise.benchmarks.verdict import Verdict
 
 WITHHELD = "–"
@@ -55,7 +55,7 @@ def span(interval: Interval) -> str:
 
 def spread(rounds: int) -> str:
     """What the two ends beside a median of so many rounds are: ``95%``, or of few rounds no more than their range."""
-    if confidence(rounds) >= 0.95:
+    if confidence(rounds) >= LEVEL:
         return "95%"
     return f"range of {count(rounds, 'round')}" if rounds > 1 else "one round"
 

@@ -105,8 +105,10 @@ class Bulk:
     ) -> Iterator[Row]:
         """As `Classifier.stream`, with all copies at work; rows come in order, a batch at a time."""
         engine = Engine(self.probabilities, self.streams, self.batch)
-        private = allow_private if allow_url else None
-        return stream(self.classifier, sources, top_k, classes, every, private=private, engine=engine)
+        return stream(
+            self.classifier, sources, top_k, classes, every,
+            allow_url=allow_url, allow_private=allow_private, engine=engine,
+        )  # fmt: skip
 
     def probabilities(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """As `Classifier.probabilities`, on whichever copy is idle. Several threads may call it at once."""

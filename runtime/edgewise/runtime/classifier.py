@@ -172,7 +172,7 @@ class Classifier:
         """
         from edgewise.runtime.stream import stream
 
-        return stream(self, sources, top_k, classes, every, private=allow_private if allow_url else None)
+        return stream(self, sources, top_k, classes, every, allow_url=allow_url, allow_private=allow_private)
 
     def prediction(
         self, probabilities: NDArray[np.float32], top_k: int = 5, among: Sequence[int] | None = None

@@ -147,14 +147,12 @@ def stream(
     classes: Sequence[str] | None,
     every: int | None,
     *,
-    private: bool | None,
+    allow_url: bool,
+    allow_private: bool,
     engine: Engine | None = None,
 ) -> Iterator[Row]:
-    """See `Classifier.stream`; ``private``: URLs on private addresses are allowed, None: no URLs are.
-
-    ``engine`` is what runs the network; None: the classifier, one picture at a time.
-    """
-    rules = Rules(every=every, limits=None if private is None else Limits(private=private))
+    """See `Classifier.stream`; ``engine`` is what runs the network, None: the classifier, one picture at a time."""
+    rules = Rules(every=every, limits=Limits(private=allow_private) if allow_url else None)
     wish = Wish(top_k, indices(classifier, classes))
     return _rows(results(classifier, items_of(sources, rules), wish, engine))
 
