@@ -117,10 +117,12 @@ def family(pid: int) -> Iterator[int]:
         yield from family(child)
 
 
-def benchmark(models: Path, photos: Path, out: Path, *words: str, until: Callable[[], bool] = lambda: False) -> Ran:
+def benchmark(
+    models: Path, photos: Path, out: Path, count: int, *words: str, until: Callable[[], bool] = lambda: False
+) -> Ran:
     """Run a benchmark, or a part of it: it is killed as soon as ``until`` holds."""
     command = [*EDGEWISE, "benchmark", str(models), "--data", str(photos), "--out", str(out), "--reference", "none"]
-    command += ["--quick", "--threads", "1", "--backend", "onnxruntime", *words]
+    command += ["--quick", "--limit", str(count), "--threads", "1", "--backend", "onnxruntime", *words]
     start, peak, largest = time.monotonic(), 0, 0
     with tempfile.TemporaryFile("w+") as messages:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=messages, start_new_session=True)
@@ -164,14 +166,17 @@ def measure(count: int, models: Path, folder: Path) -> str:
     """One line of the table."""
     photos, whole, broken = (folder / f"{name}-{count}" for name in ("photos", "whole", "broken"))
     write_photos(photos, count)
-    ran = benchmark(models, photos, whole)
-    killed = benchmark(models, photos, broken, until=lambda: len(list(broken.rglob("answers-*.npz"))) > 1)
-    resumed = benchmark(models, photos, broken, "--resume")
+    ran = benchmark(models, photos, whole, count)
+    killed = benchmark(models, photos, broken, count, until=lambda: len(list(broken.rglob("answers-*.npz"))) > 1)
+    resumed = benchmark(models, photos, broken, count, "--resume")
     for each in (ran, resumed):
         if each.code:
             raise SystemExit(f"the benchmark ended with {each.code}: {each.messages[-1000:]}")
     if accuracies(whole) != accuracies(broken):
         raise SystemExit("the benchmark that was continued found other accuracies than the one that was not killed")
+    measured = read_results(whole / "results.json").data
+    if (measured.photos, measured.classes) != (count, CLASSES):
+        raise SystemExit(f"{measured.photos} photos of {measured.classes} classes were measured, not all")
     if not any("Continued after an interruption" in remark for remark in read_results(broken / "results.json").remarks):
         raise SystemExit("nothing of the killed benchmark was taken over")
     page, results = (whole / name for name in ("report.html", "results.json"))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from edgewise.benchmarks import runner
 from edgewise.benchmarks.processes import FreshProcesses
-from edgewise.benchmarks.request import Request
+from edgewise.benchmarks.request import EFFORTS, Request
 from edgewise.benchmarks.results import Kind, Results, read_results
 from edgewise.benchmarks.runner import Step, run_benchmark
 from edgewise.cli import main
@@ -67,10 +68,12 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, Path, l
     assert cv2.imwrite(str(grey / "grey.png"), np.full((40, 40, 3), 128, np.uint8))
     steps: list[Step] = []
     asked = Request(
-        release, photos, folder / "out", threads="1", mode="quick", seconds=0.2, backends=BASE, ood=grey,
+        release, photos, folder / "out", threads="1", mode="short", seconds=0.2, backends=BASE, ood=grey,
         sustain_minutes=0.005,
     )  # fmt: skip
-    return run_benchmark(asked, steps.append), folder / "out", steps
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(EFFORTS, "short", replace(EFFORTS["quick"], photos=None, whole=True))
+        return run_benchmark(asked, steps.append), folder / "out", steps
 
 
 def test_every_variant_and_its_plain_loop_is_measured(measured: tuple[Results, Path, list[Step]]) -> None:
@@ -217,6 +220,7 @@ def test_an_interrupted_benchmark_goes_on_and_what_it_chooses_is_what_predict_ta
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setitem(EFFORTS, "quick", replace(EFFORTS["quick"], photos=6))  # of the 7
     with monkeypatch.context() as patch:
         patch.setattr(runner, "write_reports", interrupt)
         assert CliRunner().invoke(main.app, words).exit_code != 0
@@ -227,8 +231,10 @@ def test_an_interrupted_benchmark_goes_on_and_what_it_chooses_is_what_predict_ta
         patch.setattr(FreshProcesses, "run", interrupt)  # nothing is left to be measured
         done = CliRunner().invoke(main.app, [*words, "--resume"])
     assert done.exit_code == 0, done.output
-    remarks = read_results(out / "results.json").remarks
-    assert any(remark.startswith("Continued after an interruption: ") for remark in remarks)
+    results = read_results(out / "results.json")
+    for told in ("Continued after an interruption: ", "Measured on 6 of 7 photos"):
+        assert any(remark.startswith(told) for remark in results.remarks)
+    assert [row.title for row in results.rows] == ["tiny.onnx on ONNX Runtime"]
     assert f"chosen: {release}" in done.stderr
     predicted = CliRunner().invoke(main.app, ["predict", str(release), str(TINY / "red.png"), "--json"])
     assert predicted.exit_code == 0, predicted.output

@@ -92,11 +92,20 @@ def plan() -> Plan:
     return make_plan(TINY / "tiny.onnx", "none", Ways((1, 2), backends=("onnxruntime",)))
 
 
-def campaign(folder: Path, machine: Machine, *, resume: bool = False, sustain: float = 0, **changed: Any) -> Campaign:
+def campaign(
+    folder: Path,
+    machine: Machine,
+    *,
+    resume: bool = False,
+    sustain: float = 0,
+    entries: tuple[Entry, ...] = (),
+    **changed: Any,
+) -> Campaign:
     listing = Listing(("blue", "green", "red"), ("b.png", "g.png", "r.png"), (0, 1, 2))
     steps: list[Step] = []
     made = Campaign(
-        plan(), Photos(listing, folder / "photos.json", "r.png", {}), replace(EFFORT, **changed), seed=0,
+        replace(plan(), entries=entries or plan().entries), Photos(listing, folder / "photos.json", "r.png", {}),
+        replace(EFFORT, **changed), seed=0,
         sustain_minutes=sustain, identity={"machine": "this"}, processes=machine,
         journal=Journal(folder, resume=resume, overwrite=False), bare_bytes=10 * MILLION, progress=steps.append,
     )  # fmt: skip
@@ -215,6 +224,24 @@ def test_who_uses_the_machine_in_a_sustained_run_is_told_there() -> None:
         assert not made.contention.contended
 
 
+def test_who_uses_the_machine_during_starts_or_stages_is_told_there_and_nowhere_else() -> None:
+    quiet, busy = Load(0.5, 0.0, 0.0, 0.0, 0.0, 1e9), Load(0.5, 0.5, 0.0, 0.0, 0.0, 3e9)
+    stages = StageSums(photos=1, total=MILLION)
+    for start, stage in (((quiet, busy), (quiet, quiet)), ((quiet, quiet), (quiet, busy)), ((quiet,) * 2,) * 2):
+        made = make_row(ENTRY, Gathered({
+            number: Measurement(samples_ns=(5,), loads=(quiet,), stages=stages, start_loads=(start[number],),
+                                stage_loads=(stage[number],))
+            for number in range(2)
+        }))  # fmt: skip
+        assert isinstance(made, Row)
+        assert made.stages is not None
+        told = ("other processes took 50% of a core",)
+        assert made.start_disturbed == (told if busy in start else ())
+        assert made.stages.disturbed == (told if busy in stage else ())
+        assert not made.contention.contended
+        assert list(made.disturbed) == ["start"] * (busy in start) + ["stages"] * (busy in stage)
+
+
 def test_a_disturbed_round_is_measured_again_and_the_quiet_one_is_kept(tmp_path: Path) -> None:
     done = campaign(tmp_path, Machine(is_busy=lambda number: number == 6))
     done.run()
@@ -303,6 +330,22 @@ def test_quick_is_short_and_impossible_times_are_refused() -> None:
     for wrong in (replace(request, seconds=0.0), replace(request, sustain_minutes=-1.0), replace(request, mode="slow")):
         with pytest.raises(InputError):
             wrong.effort()
+
+
+def test_a_first_look_takes_fewer_processes_and_no_batches(tmp_path: Path) -> None:
+    machine, entries = Machine(), plan().entries
+    reference = replace(entries[0], kind=Kind.REFERENCE, backend="keras", format="run")
+    first_look = campaign(tmp_path, machine, entries=(*entries, reference), whole=False)
+    first_look.run()
+    last = first_look.steps[-1]  # type: ignore[attr-defined]
+    assert last.done == last.total == first_look.steps[0].total  # type: ignore[attr-defined]
+    jobs = Counter((task.job, task.kind) for task in machine.tasks)
+    assert (jobs[Job.OFFLINE, Kind.REFERENCE], jobs[Job.OFFLINE, Kind.VARIANT]) == (0, 2 * EFFORT.offline_rounds)
+    assert (jobs[Job.LATENCY, Kind.REFERENCE], jobs[Job.LATENCY, Kind.VARIANT]) == (
+        EFFORT.rounds,
+        2 * EFFORT.rounds + 2,
+    )
+    assert {task.batches for task in machine.tasks if task.job is Job.OFFLINE} == {(1,)}
 
 
 def test_an_entry_without_any_round_is_a_failure() -> None:

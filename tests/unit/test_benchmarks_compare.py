@@ -16,7 +16,8 @@ from edgewise.benchmarks.compare_text import to_data, to_markdown
 from edgewise.benchmarks.conditions import failures, parse_condition
 from edgewise.benchmarks.packing import pack
 from edgewise.benchmarks.results import Failure, Results, Row
-from edgewise.benchmarks.statistics import Interval, share
+from edgewise.benchmarks.statistics import Interval, Ratio, share
+from edgewise.benchmarks.task import Rate
 from edgewise.benchmarks.verdict import Change, Verdict
 from edgewise.cli.main import make_app
 from edgewise.spec import InputError
@@ -285,14 +286,17 @@ def test_results_without_common_rows_are_refused() -> None:
         compare_results(first, last)
 
 
-def test_bulk_and_start_are_compared_as_far_as_their_intervals_reach() -> None:
+@pytest.mark.parametrize("rounds", [5, 6])
+def test_bulk_and_start_are_compared_as_far_as_their_intervals_reach(rounds: int) -> None:
     before = BEFORE.rows[0]
     assert before.offline is not None
+    rates = (Rate(),) * rounds
     twice = replace(before.offline, images_per_second=Interval(20.0, 18.0, 22.0))
     once = replace(before.offline, images_per_second=Interval(10.0, 9.0, 11.0))
-    old = replace(BEFORE, rows=(replace(before, offline=once, start_ms=Interval(400.0, 390.0, 410.0)),))
-    new = replace(BEFORE, rows=(replace(before, offline=twice, start_ms=None),))
+    old = replace(BEFORE, rows=(replace(before, offline=once, rates=rates, start_ms=Interval(400.0, 390.0, 410.0)),))
+    new = replace(BEFORE, rows=(replace(before, offline=twice, rates=rates, start_ms=None),))
     (row,) = compare_results(old, new).rows
-    assert row.bulk == Interval(2.0, 18 / 11, 22 / 9)
+    enough = rounds == 6
+    assert row.bulk == Ratio(2.0, Interval(2.0, 18 / 11, 22 / 9) if enough else None)
     assert row.start is None
-    assert "| +100.0% (+63.6 to +144.4) | – |" in to_markdown(compare_results(old, new))
+    assert f"| +100.0%{' (+63.6 to +144.4)' * enough} | – |" in to_markdown(compare_results(old, new))

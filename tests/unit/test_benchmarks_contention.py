@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
@@ -65,6 +67,7 @@ def test_a_load_that_starts_in_the_middle_is_found_every_time(start: int) -> Non
     [
         ({"others": 0.34}, "other processes took 34% of a core"),
         ({"steal": 0.05}, "the hypervisor took 5% of the time (steal)"),
+        ({"memory": 0.12}, "tasks waited for memory in 12% of the time"),
         ({"stopped": 0.2}, "the container's CPU limit stopped it for 20% of the time"),
         ({"pressure": 0.5, "others": 0.03}, "tasks waited for a core in 50% of the time"),
         ({"clock_hz": 2.1e9}, "the clock fell from 3.40 to 2.10 GHz"),
@@ -74,6 +77,14 @@ def test_each_disturbance_is_told_in_plain_words(change: dict[str, float], told:
     assert find_contention(
         [QUIET, replace(QUIET, **change)] if "clock_hz" in change else [replace(QUIET, **change)]
     ) == (told,)
+
+
+def test_a_process_that_it_started_itself_is_nobody_else() -> None:
+    """Such as the one that tries a file of another maker first."""
+    before = SystemMeter().read()
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    subprocess.run([sys.executable, "-c", burn], check=True)
+    assert SystemMeter().read().own - before.own >= 0.29
 
 
 def test_own_threads_that_wait_for_each_other_are_nobody_else() -> None:
@@ -93,11 +104,14 @@ def test_only_the_cores_that_may_be_used_count(tmp_path: Path) -> None:
         "cpu 9 9 9 9 9 9 9 9 0 0\ncpu0 100 10 20 500 7 3 1 40 0 0\ncpu1 900 0 0 0 0 0 0 900 0 0\nintr 5\n"
     )
     (tmp_path / "proc/pressure/cpu").write_text("some avg10=1.00 avg60=2.00 avg300=3.00 total=2500000\n")
+    (tmp_path / "proc/pressure/memory").write_text(
+        "some avg10=1.00 avg60=2.00 avg300=3.00 total=1500000\nfull total=9\n"
+    )
     (tmp_path / "sys/fs/cgroup/cpu.stat").write_text("usage_usec 1\nthrottled_usec 500000\n")
     found = SystemMeter(tmp_path, frozenset({0})).read()
     tick = 1 / os.sysconf("SC_CLK_TCK")
     assert (found.busy, found.steal) == pytest.approx((134 * tick, 40 * tick))
-    assert (found.waited, found.stopped, found.cores) == (2.5, 0.5, 1)
+    assert (found.waited, found.memory, found.stopped, found.cores) == (2.5, 1.5, 0.5, 1)
 
 
 def test_a_system_that_tells_nothing_disturbs_nothing(tmp_path: Path) -> None:

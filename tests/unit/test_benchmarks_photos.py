@@ -26,6 +26,13 @@ def test_a_small_class_gives_what_it_has() -> None:
     assert Counter(photo.label for photo in choose(PHOTOS, 20, seed=0)) == {"a": 17, "b": 3}
 
 
+def test_of_fewer_photos_than_classes_none_has_precedence() -> None:
+    photos = [LabelledPhoto(Path(f"{label}/{n}.jpg"), label) for label in "abcdefghij" for n in range(3)]
+    chosen = [{photo.label for photo in choose(photos, 4, seed)} for seed in range(20)]
+    assert all(len(labels) == 4 for labels in chosen)
+    assert set().union(*chosen) == set("abcdefghij")
+
+
 def test_the_choice_depends_on_the_seed_alone() -> None:
     assert choose(PHOTOS, 10, seed=1) == choose(PHOTOS[::-1], 10, seed=1)
     assert choose(PHOTOS, 10, seed=1) != choose(PHOTOS, 10, seed=2)

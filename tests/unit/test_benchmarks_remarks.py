@@ -22,7 +22,15 @@ def test_what_disturbs_a_measurement_is_remarked(results: Results) -> None:
         Measurement(threads=1, stable=number > 0, samples_ns=(1_000_000 * (10 + number),) * 9) for number in range(8)
     )
     rows = (replace(first, rounds=steps, threads=1), *others)
-    data = replace(results.data, available=1000, split="all", unreadable=7, unreadable_shown=("x\udcff.jpg",))
+    data = replace(
+        results.data,
+        available=1000,
+        classes=3,
+        available_classes=5,
+        split="all",
+        unreadable=7,
+        unreadable_shown=("x\udcff.jpg",),
+    )
     machine = replace(results.machine, load_average=(3.9, 1.0, 1.0))
     told = "\n".join(make_remarks(rows, data, machine))
     for remark in (
@@ -34,6 +42,7 @@ def test_what_disturbs_a_measurement_is_remarked(results: Results) -> None:
         "clothes-int8.tflite on OpenVINO, 2 threads is less often right than the reference, beyond chance: "
         "−5.9 (−8.1 to −3.6) points.",
         "Measured on 700 of 1,000 photos",
+        "Only 3 of 5 classes have a photo among them",
         "The folder of photos has no splits, so all of them count",
         r"Photos that cannot be read, left out of every figure: 7 (x\xff.jpg; ...).",
         "The machine was busy with other things when this began (load average 3.9 on 4 cores)",
@@ -48,7 +57,8 @@ def test_a_quiet_measurement_needs_few_words(results: Results) -> None:
     rows = tuple(row for row in results.rows if row.entry.scheme == "fp32")
     assert make_remarks(rows, results.data, results.machine) == (
         "Beside p50 and start stands the range of 4 rounds: it holds the median of further rounds in about 88% of all "
-        "cases. Without --quick there are enough rounds for 95%.",
+        "cases. Without --quick there are enough rounds for 95%, every photo, and the shortest scripts to compare "
+        "with.",
     )
     enough = tuple(replace(row, rounds=row.rounds * 2) for row in rows)
     assert make_remarks(enough, results.data, results.machine) == ()

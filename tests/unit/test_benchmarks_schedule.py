@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import random
+from dataclasses import replace
+
+import pytest
+
+from edgewise.benchmarks.contention import Reading, load_between
 from edgewise.benchmarks.schedule import best_clock, contended, disturbance, quieter, rounds_in_turn
 from edgewise.benchmarks.task import Load, Measurement
 
@@ -26,9 +32,45 @@ def test_disturbed_rounds_are_those_to_repeat() -> None:
     assert contended({(0, 0): (busy(0.0), 4e9)}) == [(0, 0)]
 
 
+def test_a_round_is_repeated_for_its_start_and_its_stages_as_well_after_the_others() -> None:
+    quiet, start, stage = (Load(*each, 0, 0, 0, 3e9, counters=2) for each in ((1, 0.0), (0.4, 0.5), (0.15, 0.5)))
+    done = Measurement(samples_ns=(5,), start_ns=1, loads=(quiet,), start_loads=(quiet,), stage_loads=(quiet,))
+    started, staged = replace(done, start_loads=(start,), start_ns=2), replace(done, stage_loads=(stage,))
+    rounds = {(0, row): (each, 3e9) for row, each in enumerate((done, started, staged, busy(0.5)))}
+    assert contended(rounds) == [(0, 3), (0, 1), (0, 2)]
+    assert quieter(started, done, 3e9) == quieter(staged, done, 3e9) == quieter(staged, started, 3e9) == done
+
+
+def test_queries_that_were_quiet_are_kept_when_only_the_start_of_another_try_is_quieter() -> None:
+    quiet, half = (Load(1, others, 0, 0, 0, 3e9) for others in (0.0, 0.5))
+    first = Measurement(samples_ns=(5,), start_ns=9, loads=(quiet,), start_loads=(half,))
+    again = Measurement(samples_ns=(7,), start_ns=4, loads=(half,), start_loads=(quiet,))
+    kept = quieter(first, again, 3e9)
+    assert (kept.samples_ns, kept.loads, kept.start_ns, kept.start_loads) == ((5,), (quiet,), 4, (quiet,))
+
+
+@pytest.mark.parametrize("cores", [2, 16, 64])
+@pytest.mark.parametrize("seconds", [0.15, 0.4, 0.5])
+def test_the_systems_coarse_counters_are_no_disturbance(cores: int, seconds: float) -> None:
+    """A machine that only the measured process uses, on every core, told in ticks of 10 ms."""
+    chance, rounds = random.Random(0), {}
+    for number in range(400):
+        # Of each core the share of its time in programs, and what its two counters had left over before.
+        ticks = [(chance.uniform(0.7, 0.99), chance.random(), chance.random()) for _ in range(cores)]
+
+        def reading(passed: float, ticks: list[tuple[float, float, float]] = ticks) -> Reading:
+            programs = sum(int(100 * passed * share + left) for share, left, _ in ticks)
+            system = sum(int(100 * passed * (1 - share) + left) for share, _, left in ticks)
+            return Reading(busy=(programs + system) / 100, own=cores * passed, cores=cores)
+
+        load = load_between(reading(0), reading(seconds), seconds)
+        rounds[number, 0] = (Measurement(samples_ns=(5,), start_loads=(load,)), 0.0)
+    assert len(contended(rounds)) <= 8
+
+
 def test_what_is_kept_was_disturbed_less_however_long_it_took() -> None:
     slow_but_quiet, fast_but_busy = busy(0.1, 9.0), busy(0.9, 1.0)
-    assert quieter(fast_but_busy, slow_but_quiet, 3e9) is slow_but_quiet
+    assert quieter(fast_but_busy, slow_but_quiet, 3e9) == slow_but_quiet
     assert disturbance(()) == 0
     assert best_clock(slow_but_quiet.loads) == 3e9
     assert best_clock(()) == 0

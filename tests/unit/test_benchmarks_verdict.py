@@ -8,19 +8,24 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgewise.benchmarks.compare_releases import ROUNDS
+from edgewise.benchmarks.compare_releases import ROUNDS, SECONDS
+from edgewise.benchmarks.contention import Reading
+from edgewise.benchmarks.duel import Arena, duel
 from edgewise.benchmarks.latency import measure, warm_up
 from edgewise.benchmarks.request import EFFORTS
 from edgewise.benchmarks.schedule import rounds_in_turn
 from edgewise.benchmarks.statistics import bootstrap_median, paired_points, share, student, unpaired_points
-from edgewise.benchmarks.verdict import Verdict, compare_rounds, compare_turns, is_narrow
+from edgewise.benchmarks.task import Job, Task
+from edgewise.benchmarks.verdict import Verdict, compare_rounds, compare_turns
 
 FILE = Path(__file__).parents[1] / "data/noise.npz"
 with np.load(FILE) as stored:
@@ -69,17 +74,59 @@ def benchmarks(factor: float, *, contended: bool = False) -> Counter[str]:
     return told
 
 
+class Recorded(Arena):
+    """Pairs of processes with equal code as they were recorded one after the other, from one of them on, disturbed ones
+    included; the second takes ``factor`` times as long."""
+
+    def __init__(self, factor: float, chance: np.random.Generator) -> None:
+        clock, self.ns, self.others, self.entered = SimpleNamespace(now=lambda: int(self.ns)), 0.0, 0.0, 0
+        begin = int(chance.integers(len(RATIOS)))
+
+        def enter(_: Task) -> Process:
+            place, is_second = (begin + self.entered // 2) % len(RATIOS), self.entered % 2 == 1
+            self.entered += 1
+            if not is_second:  # either of the two processes of a recorded pair may be the first one
+                self.exponent = chance.choice([-1, 1])
+            ratios = factor * RATIOS[place] ** self.exponent if is_second else np.ones(RATIOS.shape[1])
+            return Process(self, cycle(10e6 * TIMES[place][: len(ratios)] * ratios), bool(DISTURBED[place]))
+
+        super().__init__(clock, enter, lambda _: self)
+
+    def read(self) -> Reading:
+        return Reading(busy=self.ns / 1e9 + self.others, own=self.ns / 1e9, cores=2)
+
+
+@dataclass
+class Process:
+    """One of them: a query takes 10 ms, more or less."""
+
+    arena: Recorded
+    times: Iterator[float]
+    disturbed: bool
+    pid: int = 7
+
+    def query_ns(self) -> int:
+        return 10_000_000
+
+    def turn(self, queries: int) -> list[int]:
+        each = next(self.times)
+        self.arena.ns += queries * each
+        self.arena.others += self.disturbed * queries * each / 1e9
+        return [int(each)] * queries
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 def comparisons(factor: float) -> Counter[str]:
-    """What `edgewise compare` says in TRIALS comparisons, of rounds drawn from those that nothing disturbed."""
-    chance, told = np.random.default_rng(7), Counter[str]()
-    quiet, (least, most) = RATIOS[~DISTURBED], ROUNDS
-    for _ in range(TRIALS):
-        rounds: list[NDArray[np.float64]] = []
-        while len(rounds) < least or (len(rounds) < most and not is_narrow(rounds)):
-            # Either of the two processes of a recorded pair may be the first one.
-            rounds.append(quiet[chance.integers(len(quiet))] ** chance.choice([-1, 1]) * factor)
-        told[compare_turns(rounds).verdict.value] += 1
-    return told
+    """What `edgewise compare` says in TRIALS comparisons."""
+    task, chance = Task(Job.LATENCY), np.random.default_rng(7)
+    return Counter(
+        duel(task, task, ROUNDS, SECONDS, arena=Recorded(factor, chance)).change.verdict.value for _ in range(TRIALS)
+    )
 
 
 def test_equal_code_is_called_different_in_at_most_five_of_a_hundred_comparisons() -> None:

@@ -55,7 +55,7 @@ def test_a_round_has_queries_stages_and_what_computed() -> None:
     parts = (found.stages.read, found.stages.decode, found.stages.resize, found.stages.inference)
     assert all(part > 0 for part in parts)
     assert sum(parts) <= found.stages.total
-    assert len(found.loads) >= 1
+    assert (len(found.start_loads), len(found.loads) >= 1, len(found.stage_loads)) == (1, True, 1)
 
 
 def test_without_time_only_the_start_is_measured() -> None:

@@ -21,6 +21,7 @@ from edgewise.benchmarks.rows import Gathered
 from edgewise.benchmarks.schedule import TRIES, best_clock, contended, disturbance, quieter, rounds_in_turn
 from edgewise.benchmarks.task import Answered, Job, Load, Measurement, Peak, Rate, Series, Task
 from edgewise.benchmarks.typed import from_data
+from edgewise.runtime.engines.base import CPU
 
 MEMORY_SECONDS = 0.2
 """Of single queries, while memory is sampled."""
@@ -93,7 +94,7 @@ class Campaign:
         """Measure everything."""
         self._ceilings("before")
         self._accuracies()
-        own = [index for index in self._able() if self._plan.entries[index].kind is not Kind.PLAIN]
+        own = [index for index in self._able() if self._is_whole(self._plan.entries[index])]
         for index in own:
             self._memory(index)
         for number, index in self._in_turn(own, self._effort.offline_rounds):
@@ -124,9 +125,13 @@ class Campaign:
         """The rows that did not fail yet."""
         return [index for index, found in enumerate(self.gathered) if not found.error]
 
+    def _is_whole(self, entry: Entry) -> bool:
+        """Whether memory and bulk of a row are measured."""
+        return entry.kind is not Kind.PLAIN and (self._effort.whole or not entry.is_reference)
+
     def _total(self) -> int:
         entries = [entry for entry in self._plan.entries if not entry.error]
-        own = [entry for entry in entries if entry.kind is not Kind.PLAIN]
+        own = [entry for entry in entries if self._is_whole(entry)]
         widest = sum(1 for index in range(len(self._plan.entries)) if self._is_widest(index))
         sustained = widest if self._sustain_minutes else 0
         counts = len({entry.threads for entry in entries})
@@ -207,7 +212,8 @@ class Campaign:
             title = f"the machine's peak, {threads} thread{'s' if threads > 1 else ''}"
             peak, _, _ = self._ask(Peak, task, title, self._journal.key(task, {**self._identity, "when": when}))
             if not peak.error:
-                seen = Ceiling(threads, peak.fp32_gflops, peak.int8_gops, peak.method)
+                disturbed = find_contention(peak.loads)
+                seen = Ceiling(threads, peak.fp32_gflops, peak.int8_gops, peak.method, disturbed)
                 found[threads] = highest(found.get(threads, seen), seen)
         self.ceilings = tuple(found[threads] for threads in sorted(found))
 
@@ -236,11 +242,12 @@ class Campaign:
         best: Rate | None = None
         for attempt in range(TRIES):
             task = self._task(self._plan.entries[index], Job.OFFLINE, self._effort.offline_seconds)
+            if task.provider == CPU and not self._effort.whole:
+                task = replace(task, batches=(1,))
             count = self._effort.offline_rounds
             what = "many photos at once" + (f", round {number + 1} of {count}" if count > 1 else "")
             rate, _, _ = self._ask_for(index, Rate, task, what, number=number + count * attempt)
-            if best is None or disturbance(rate.loads) < disturbance(best.loads):
-                best = rate
+            best = rate if best is None else min(best, rate, key=_trouble)
             if rate.error or not find_contention(rate.loads) or self._effort.repeats < attempt + 0.5:
                 break
         assert best is not None
@@ -284,3 +291,8 @@ class Campaign:
     def _sustain(self, index: int) -> None:
         task = self._task(self._plan.entries[index], Job.SUSTAIN, 60 * self._sustain_minutes)
         self.gathered[index].series, _, _ = self._ask_for(index, Series, task, "sustained")
+
+
+def _trouble(rate: Rate) -> tuple[int, float]:
+    """How much a pass was disturbed, for comparison with another."""
+    return len(find_contention(rate.loads)), disturbance(rate.loads)

@@ -28,19 +28,26 @@ _FLOAT, _UINT8, _INT8 = 1, 2, 3  # element types of ONNX
 _LENGTH = 2  # wire type of protobuf for anything that says how long it is
 
 
-def measure_peak(threads: int, clock: Clock, limit_ns: int) -> Peak:
-    """Measure what this process computes at most with so many threads, each kind for a third of the time."""
+def measure_peak(threads: int, clock: Clock, limit_ns: int, between: Callable[[], object] = lambda: None) -> Peak:
+    """Measure what this process computes at most with so many threads, each kind for a third of the time.
+
+    Args:
+        threads: >= 1.
+        clock: with what it is timed.
+        limit_ns: nanoseconds, all three together.
+        between: called after each product, outside of what is timed.
+    """
     import onnxruntime
 
     rng = np.random.default_rng(0)
     floats = rng.standard_normal((SIZE, SIZE), np.float32)
     left = rng.integers(0, 256, (SIZE, SIZE), np.uint8)
     right = rng.integers(-127, 128, (SIZE, SIZE), np.int8)
-    blas = _fastest(lambda: floats @ floats, clock, limit_ns // 3)
+    blas = _fastest(lambda: floats @ floats, clock, limit_ns // 3, between)
     session = _session(product_model("MatMul", _FLOAT, _FLOAT, floats, _FLOAT), threads)
-    own = _fastest(lambda: session.run(None, {"a": floats}), clock, limit_ns // 3)
+    own = _fastest(lambda: session.run(None, {"a": floats}), clock, limit_ns // 3, between)
     session = _session(product_model("MatMulInteger", _UINT8, _INT8, right, 6), threads)
-    whole = _fastest(lambda: session.run(None, {"a": left}), clock, limit_ns // 3)
+    whole = _fastest(lambda: session.run(None, {"a": left}), clock, limit_ns // 3, between)
     version = str(onnxruntime.__version__)
     fp32 = f"NumPy {np.__version__}" if blas <= own else f"ONNX Runtime {version}"
     return Peak(
@@ -50,11 +57,12 @@ def measure_peak(threads: int, clock: Clock, limit_ns: int) -> Peak:
     )
 
 
-def _fastest(call: Callable[[], Any], clock: Clock, limit_ns: int) -> int:
+def _fastest(call: Callable[[], Any], clock: Clock, limit_ns: int, between: Callable[[], object]) -> int:
     """Nanoseconds of the fastest call until ``limit_ns`` are over, of at least three."""
     end, samples = clock.now() + limit_ns, list[int]()
     while len(samples) < 3 or clock.now() < end:
         samples.append(max(1, timed(call, clock)))
+        between()
     return min(samples)
 
 

@@ -59,6 +59,7 @@ def read_data(request: Request, plan: Plan) -> Chosen:
         photos=len(chosen),
         available=len(everything),
         classes=len({photo.label for photo in chosen}),
+        available_classes=len({photo.label for photo in everything}),
         sha256=digest(chosen),
         truth=pack(np.array([places[photo.label] for photo in chosen], np.int32)),
     )

@@ -10,9 +10,9 @@ import numpy as np
 
 from edgewise.benchmarks.entry import Entry
 from edgewise.benchmarks.packing import unpack
-from edgewise.benchmarks.remarks import WITHOUT_SPLITS
+from edgewise.benchmarks.remarks import WITHOUT_SPLITS, named
 from edgewise.benchmarks.results import Results, Row
-from edgewise.benchmarks.statistics import Interval, paired_points, unpaired_points
+from edgewise.benchmarks.statistics import Interval, Ratio, paired_points, ratio, unpaired_points
 from edgewise.benchmarks.text import plain
 from edgewise.benchmarks.verdict import Change, compare_rounds
 from edgewise.spec import InputError
@@ -43,8 +43,8 @@ class RowChange:
     after_bytes: int
     before_memory: int  # bytes; 0: not measured
     after_memory: int
-    bulk: Interval | None = None  # photos per second, after / before; None: one of them was not measured
-    start: Interval | None = None  # to the first label, after / before
+    bulk: Ratio | None = None  # photos per second; None: one of them was not measured
+    start: Ratio | None = None  # to the first label
 
 
 @dataclass(frozen=True)
@@ -202,16 +202,14 @@ def _row_change(old: Row, new: Row, before: Results, after: Results, changes: Ma
         after_bytes=new.entry.bytes,
         before_memory=old.memory_bytes,
         after_memory=new.memory_bytes,
-        bulk=ratio(*(row.offline.images_per_second if row.offline else None for row in (old, new))),
-        start=ratio(old.start_ms, new.start_ms),
+        bulk=_bulk(old, new),
+        start=ratio(old.start_ms, new.start_ms, min(len(old.rounds), len(new.rounds))),
     )
 
 
-def ratio(before: Interval | None, after: Interval | None) -> Interval | None:
-    """After / before, as far as the two intervals reach together, which is farther than 95%."""
-    if before is None or after is None or min(before.low, after.low) <= 0:
-        return None
-    return Interval(after.value / before.value, after.low / before.high, after.high / before.low)
+def _bulk(old: Row, new: Row) -> Ratio | None:
+    before, after = (row.offline.images_per_second if row.offline else None for row in (old, new))
+    return ratio(before, after, min(len(old.rates), len(new.rates)))
 
 
 def _of_two_runs(old: Row, new: Row) -> Change:
@@ -266,11 +264,10 @@ def _notes(before: Results, after: Results, differences: Sequence[str], *, in_tu
     ]
     if changed:
         yield "Different software: " + "; ".join(changed) + "."
-    contended = dict.fromkeys(
-        row.title for results in (before, after) for row in results.rows if row.contention.contended
-    )
-    if contended:
-        yield "Something else used the machine while these were measured: " + ", ".join(contended) + "."
+    for results, which in ((before, "first"), (after, "second")):
+        disturbed = [f"{row.title} ({', '.join(row.disturbed)})" for row in results.rows if row.disturbed]
+        if disturbed:
+            yield f"Disturbed while they were measured, in the {which}: {named(disturbed)}."
 
 
 def _on_chance(rows: int) -> Iterator[str]:

@@ -75,7 +75,7 @@ def measure_in_turns(
     plan = _joined(*plans)
     with tempfile.TemporaryDirectory(prefix="edgewise-compare-") as folder:
         out = Path(folder) / "out"
-        request = Request(before, data, out, reference="none", limit=limit, mode="quick")
+        request = Request(before, data, out, reference="none", limit=limit, mode="in turns")
         chosen, journal = read_data(request, plan), Journal(out, resume=False, overwrite=False)
         results = measure_plan(plan, chosen, request, journal, progress=progress)
         journal.close()

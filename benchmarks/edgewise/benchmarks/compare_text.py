@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from edgewise.benchmarks.compare import Comparison, RowChange
-from edgewise.benchmarks.statistics import Interval
+from edgewise.benchmarks.statistics import Interval, Ratio
 from edgewise.benchmarks.text import milliseconds, plain
 from edgewise.benchmarks.verdict import Change
 
@@ -27,8 +27,8 @@ def cells(row: RowChange) -> tuple[str, ...]:
         points(row.top1),
         relative(row.before_bytes, row.after_bytes),
         relative(row.before_memory, row.after_memory),
-        of_ratio(row.bulk),
-        of_ratio(row.start),
+        of_figure(row.bulk),
+        of_figure(row.start),
     )
 
 
@@ -37,10 +37,15 @@ def latency(change: Change) -> str:
     return of_ratio(change.ratio)
 
 
-def of_ratio(ratio: Interval | None) -> str:
-    """The same of any ratio; a dash for None."""
+def of_figure(ratio: Ratio | None) -> str:
+    """The same of any figure, without an interval where there is none; a dash for None."""
     if ratio is None:
         return "–"
+    return of_ratio(ratio.interval) if ratio.interval else f"{_percent(ratio.value)}%"
+
+
+def of_ratio(ratio: Interval) -> str:
+    """Such as ``+3.1% (+2.2 to +4.0)``."""
     if ratio.high > UNBOUNDED or ratio.low < 1 / UNBOUNDED:
         return f"{_percent(ratio.value)}% (interval too wide)"
     return f"{_percent(ratio.value)}% ({_percent(ratio.low)} to {_percent(ratio.high)})"

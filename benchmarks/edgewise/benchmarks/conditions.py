@@ -69,7 +69,10 @@ def _slower(row: RowChange, limit: float) -> str:
 def _top1(row: RowChange, limit: float) -> str:
     lost = -row.top1.value if row.top1 else 0.0
     # A hair's breadth for the rounding of shares, so that a loss of exactly the limit passes.
-    return f"loses {lost:.2f} points of top-1" if lost > limit + 1e-9 else ""
+    if row.top1 is None or lost <= limit + 1e-9:
+        return ""
+    chance = f", which may be chance ({row.top1.low:+.1f} to {row.top1.high:+.1f})" if row.top1.high >= 0 else ""
+    return f"loses {lost:.2f} points of top-1{chance}"
 
 
 def _larger(what: str, before: int, after: int, limit: float) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,13 +15,16 @@ from edgewise.benchmarks.latency import Clock
 from edgewise.benchmarks.system import text_of
 from edgewise.benchmarks.task import Load
 
+TICK_SECONDS = 0.01
+"""How finely the system counts."""
+
 SLICE_NS = 500_000_000
-"""Shortest slice: counters of the system tick every 10 ms."""
+"""Shortest slice of a measurement."""
 
 OTHERS_IN_ALL, OTHERS_IN_A_SLICE = 0.05, 0.20
 """Cores' worth of other processes' time that is too much: of a whole round, and of one slice."""
 
-STEAL, STOPPED, CLOCK_FALL = 0.02, 0.005, 0.10
+STEAL, MEMORY, STOPPED, CLOCK_FALL = 0.02, 0.02, 0.005, 0.10
 """Shares that are too much."""
 
 PRESSURE, OTHERS_WITH_PRESSURE = 0.25, 0.02
@@ -32,9 +36,10 @@ class Reading:
     """Counters since some moment, in seconds; 0 where the system does not tell."""
 
     busy: float = 0.0  # of all cores together, whoever used them
-    own: float = 0.0  # of all cores together, by this process
+    own: float = 0.0  # of all cores together, by this process and those of its children that ended
     steal: float = 0.0  # of all cores together
     waited: float = 0.0  # some task waited for a core
+    memory: float = 0.0  # some task waited for memory
     stopped: float = 0.0  # a container's limit kept its tasks from running
     clock_hz: float = 0.0  # now
     cores: int = 1  # that the system counts
@@ -61,9 +66,14 @@ class SystemMeter:
         busy, steal, cores = self._cores()
         return Reading(
             busy=busy,
-            own=time.process_time(),
+            own=time.process_time() + sum(os.times()[2:4]),
             steal=steal,
             waited=_number(r"^some .*total=(\d+)", self._text("proc/pressure/cpu")) / 1e6,
+            memory=_number(
+                r"^some .*total=(\d+)",
+                self._text("sys/fs/cgroup/memory.pressure") or self._text("proc/pressure/memory"),
+            )
+            / 1e6,
             stopped=_number(r"^throttled_usec (\d+)", self._text("sys/fs/cgroup/cpu.stat")) / 1e6,
             clock_hz=clock_hz(self._root, usable()),
             cores=cores,
@@ -146,7 +156,18 @@ def load_between(before: Reading, after: Reading, seconds: float) -> Load:
         pressure=_share(after.waited - before.waited, seconds),
         stopped=max(0.0, after.stopped - before.stopped) / seconds,
         clock_hz=after.clock_hz,
+        memory=_share(after.memory - before.memory, seconds),
+        counters=after.cores,
     )
+
+
+def look_around(meter: Meter, clock: Clock, wait: Callable[[float], object] = time.sleep) -> tuple[str, ...]:
+    """What uses the machine while this process waits for two slices, in plain words; nothing where it is quiet."""
+    watch = Watch(meter, clock)
+    for _ in range(2):
+        wait(SLICE_NS / 1e9)
+        watch.tick()
+    return find_contention(without_clocks(watch.finish()))
 
 
 def find_contention(loads: Sequence[Load], best_hz: float = 0.0) -> tuple[str, ...]:
@@ -159,19 +180,40 @@ def find_contention(loads: Sequence[Load], best_hz: float = 0.0) -> tuple[str, .
     if not loads:
         return ()
     whole, reasons = over_all(loads), []
-    others, worst = whole.others, max(load.others for load in loads)
+    others, worst = _surely_others(whole), max(map(_surely_others, loads))
     if others > OTHERS_IN_ALL or worst > OTHERS_IN_A_SLICE:
-        reasons.append(f"other processes took {max(others, worst):.0%} of a core")
-    elif whole.pressure > PRESSURE and others > OTHERS_WITH_PRESSURE:
+        most = max(load.others for load in (whole, *loads))
+        reasons.append(f"other processes took {most:.0%} of a core")
+    elif whole.pressure > PRESSURE and whole.others > OTHERS_WITH_PRESSURE:
         reasons.append(f"tasks waited for a core in {whole.pressure:.0%} of the time")
-    if whole.steal > STEAL:
+    if whole.steal - grain(whole) > STEAL:
         reasons.append(f"the hypervisor took {whole.steal:.0%} of the time (steal)")
+    if whole.memory > MEMORY:
+        reasons.append(f"tasks waited for memory in {whole.memory:.0%} of the time")
     if whole.stopped > STOPPED:
         reasons.append(f"the container's CPU limit stopped it for {whole.stopped:.0%} of the time")
     slowest, fastest = min(load.clock_hz for load in loads), max(best_hz, *(load.clock_hz for load in loads))
     if slowest > 0 and slowest < (1 - CLOCK_FALL) * fastest:
         reasons.append(f"the clock fell from {fastest / 1e9:.2f} to {slowest / 1e9:.2f} GHz")
     return tuple(reasons)
+
+
+def grain(load: Load) -> float:
+    """By how much a share may seem larger than it is: each core's counter is rounded down at both ends of a slice.
+
+    Two and a half standard deviations of the difference of two roundings, as many of them as there are counters.
+    """
+    return 2.5 * math.sqrt(load.counters / 6) * TICK_SECONDS / load.seconds
+
+
+def _surely_others(load: Load) -> float:
+    """Cores' worth of others' time: of each core two counters move, its programs' and the system's."""
+    return load.others - math.sqrt(2) * grain(load)
+
+
+def without_clocks(loads: Iterable[Load]) -> list[Load]:
+    """Of what is no steady work, such as starts: a core that begins to work raises its clock."""
+    return [replace(load, clock_hz=0.0) for load in loads]
 
 
 def over_all(loads: Sequence[Load]) -> Load:
@@ -181,7 +223,9 @@ def over_all(loads: Sequence[Load]) -> Load:
     def mean(name: str) -> float:
         return float(sum(getattr(load, name) * load.seconds for load in loads) / seconds)
 
-    return Load(seconds, mean("others"), mean("steal"), mean("pressure"), mean("stopped"), clock_hz=0.0)
+    names = ("others", "steal", "pressure", "stopped", "memory")
+    counters = sum(load.counters for load in loads)
+    return Load(seconds=seconds, clock_hz=0.0, **{name: mean(name) for name in names}, counters=counters)
 
 
 def _share(part: float, whole: float) -> float:

@@ -20,7 +20,13 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 def to_csv(results: Results) -> str:
     """Write the rows as CSV with a head line. Shares are 0-1, points are percentage points, times milliseconds."""
-    lines = [_flat(row) for row in results.rows]
+    machine = results.machine
+    where: Mapping[str, Value] = {
+        "cpu": machine.board or machine.cpu,
+        "cores": machine.cores,
+        "edgewise": results.edgewise,
+    }
+    lines = [{**_flat(row), **where, "measured": results.started} for row in results.rows]
     written = io.StringIO()
     table = CsvWriter(written)
     if lines:
@@ -58,7 +64,9 @@ def _flat(row: Row) -> Mapping[str, Value]:
         "bulk_streams": row.offline.streams if row.offline else None,
         "bulk_contention": "; ".join(row.offline.disturbed) if row.offline else None,
         **_stages(row),
+        "stage_contention": "; ".join(row.stages.disturbed) if row.stages else None,
         **_interval("start", "ms", row.start_ms),
+        "start_contention": "; ".join(row.start_disturbed) if row.start_ms else None,
         "memory_bytes": row.memory_bytes or None,
         "file_bytes": entry.bytes or None,
         "gzip_bytes": entry.gzip_bytes or None,
@@ -68,6 +76,7 @@ def _flat(row: Row) -> Mapping[str, Value]:
         "sustained_minutes": row.sustained.minutes if row.sustained else None,
         "sustained_first_ms": row.sustained.first_ms if row.sustained else None,
         "sustained_last_ms": row.sustained.last_ms if row.sustained else None,
+        "sustained_contention": "; ".join(row.sustained.disturbed) if row.sustained else None,
         "throttled": int(row.sustained.throttled) if row.sustained else None,
         "multiply_accumulates": row.macs or None,
         "ceiling_share": row.ceiling_share,

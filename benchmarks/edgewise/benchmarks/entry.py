@@ -29,7 +29,7 @@ class Entry:
     format: str  # "tflite", "onnx", or "run" for the reference
     scheme: str  # such as "int8"; "fp32" for the reference
     backend: str  # "litert", "onnxruntime", "openvino"; "keras" for the reference; empty where nothing can be measured
-    sha256: str  # of the file; empty for the reference
+    sha256: str  # of the file; of the weights for the reference
     bytes: int  # file size; of the weights for the reference; 0 where there is none
     kind: Kind = Kind.VARIANT
     provider: str = "cpu"  # what is asked to compute: "cpu", "cuda", ...

@@ -74,6 +74,7 @@ class Machine:
     max_clock_hz: float = 0.0  # that the cores can reach; 0: not told
     kernel: str = ""  # its release
     gpus: tuple[str, ...] = ()  # of NVIDIA, as their driver calls them
+    busy: tuple[str, ...] = ()  # what used it in the second before anything was measured, in plain words
 
 
 def describe_machine(root: Path = Path("/")) -> Machine:

@@ -29,6 +29,7 @@ class Stages:
     resize: float  # to the size of the input
     inference: float  # pixels to probabilities
     rest: float  # everything else: checks, choosing the label, the loop itself
+    disturbed: tuple[str, ...] = ()  # what else used the machine, in plain words; empty: nothing
 
 
 @dataclass(frozen=True)
@@ -145,9 +146,17 @@ class Ceiling:
     fp32_gflops: float  # 10^9 floating-point operations a second, > 0; a multiply-accumulate counts as two
     int8_gops: float | None  # the same of 8-bit whole numbers; None: not measured
     method: str  # with what
+    disturbed: tuple[
+        str, ...
+    ] = ()  # what else used the machine each time, in plain words; empty: nothing at least once
 
 
 def highest(one: Ceiling, other: Ceiling) -> Ceiling:
     """The higher figures of two measurements of the same."""
     whole = [peak for peak in (one.int8_gops, other.int8_gops) if peak is not None]
-    return replace(other, fp32_gflops=max(one.fp32_gflops, other.fp32_gflops), int8_gops=max(whole) if whole else None)
+    return replace(
+        other,
+        fp32_gflops=max(one.fp32_gflops, other.fp32_gflops),
+        int8_gops=max(whole) if whole else None,
+        disturbed=other.disturbed if one.disturbed else (),
+    )

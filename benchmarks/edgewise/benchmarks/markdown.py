@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from edgewise.benchmarks import text
 from edgewise.benchmarks.results import Results, Row
+from edgewise.runtime.engines.base import CPU
 from edgewise.spec.files import path_text
 
 HEADINGS = ("file", "backend", "threads", "top-1 (95%)", "points to reference (95%)", "p50 ms ({spread})", "p90 ms",
@@ -33,6 +34,8 @@ def to_markdown(results: Results) -> str:
     reasons = list(_reasons(results))
     if reasons:
         lines += ["", "Why is it not faster?", *(f"\n- {cell(reason)}" for reason in reasons)]
+    lines += ["", "<details><summary>Where and how</summary>", ""]
+    lines += [f"- {cell(fact)}" for fact in _environment(results)] + ["", "</details>"]
     return "\n".join(lines) + "\n"
 
 
@@ -57,25 +60,35 @@ def _recommended(results: Results) -> Iterator[tuple[str, str]]:
 def _row(row: Row) -> str:
     accuracy = row.accuracy
     difference = accuracy.difference if accuracy else None
-    busy = " (contended)" if row.contention.contended else ""
     cells = (
         row.entry.name,
-        f"plain {row.entry.backend_name}" if accuracy is None else row.entry.backend_name,
+        ("plain " if accuracy is None else "")
+        + row.entry.backend_name
+        + ("" if row.provider == CPU else f", {row.provider}"),
         str(row.threads),
         f"{text.percent(accuracy.top1.share)} ({text.interval(accuracy.top1)})" if accuracy else "",
         text.points(difference.points) if difference else "",
-        f"{text.milliseconds(row.latency.p50)} ({text.span(row.latency.p50_interval)}){busy}",
+        f"{text.milliseconds(row.latency.p50)} ({text.span(row.latency.p50_interval)})" + _busy(row.contention.reasons),
         text.milliseconds(row.latency.p90),
         text.milliseconds(row.latency.p99),
-        f"{text.rate(row.offline.images_per_second.value)}{' (contended)' * bool(row.offline.disturbed)}"
-        if row.offline
-        else "",
+        _bulk(row),
         text.megabytes(row.entry.bytes) if row.entry.bytes else "",
         text.megabytes(row.memory_bytes) if row.memory_bytes else "",
-        f"{row.start_ms.value / 1000:.2f} s" if row.start_ms else "",
+        f"{row.start_ms.value / 1000:.2f} s" + _busy(row.start_disturbed) if row.start_ms else "",
         text.of_peak(row),
     )
     return "| " + " | ".join(cell(each) for each in cells) + " |"
+
+
+def _bulk(row: Row) -> str:
+    if row.offline is None:
+        return ""
+    span = f" ({text.bulk(row)})" if text.bulk(row) else ""
+    return text.rate(row.offline.images_per_second.value) + span + _busy(row.offline.disturbed)
+
+
+def _busy(reasons: Sequence[str]) -> str:
+    return " (contended)" if reasons else ""
 
 
 def _measured_on(results: Results) -> str:
@@ -83,6 +96,21 @@ def _measured_on(results: Results) -> str:
     where = f"{machine.board or machine.cpu}, {machine.cores} cores, {machine.system}, Edgewise {results.edgewise}"
     threads = ", ".join(map(str, results.settings.threads))
     return f"{where}; photos: {results.data.photos:,} ({path_text(results.data.path)}); threads: {threads}."
+
+
+def _environment(results: Results) -> Iterator[str]:
+    """What it takes to measure the same again."""
+    machine, settings = results.machine, results.settings
+    yield f"Command: {' '.join(results.command) or 'none'}"
+    yield "Software: " + ", ".join(f"{name} {version}" for name, version in sorted(results.versions.items()))
+    yield (
+        f"Machine: governor {machine.governor or 'unknown'}, kernel {machine.kernel or 'unknown'}, "
+        f"{machine.container or 'no container'}, CPU features {' '.join(machine.flags) or 'none'}"
+    )
+    how = f"{settings.rounds} rounds of {settings.seconds / settings.rounds:g} s, bulk {settings.offline_rounds}"
+    yield f"Measured: {results.started}, {how}, seed {settings.seed}, photos SHA-256 {results.data.sha256}"
+    for name, digest in {row.entry.name: row.entry.sha256 for row in results.rows if row.entry.sha256}.items():
+        yield f"{name}: SHA-256 {digest}"
 
 
 def _failures(results: Results) -> Iterator[str]:

@@ -29,9 +29,6 @@ TRIALS = 0.4
 PARTS = 5
 """Equal parts of the time whose rates tell how steady it was."""
 
-BATCHES = (1, 8)
-"""Pictures at once that are tried where a network takes any number."""
-
 Batches = Iterable[NDArray[Any]]
 
 
@@ -54,18 +51,17 @@ def measure_offline(task: Task, clock: Clock, watch: Callable[[], Watch]) -> Rat
     limit = int(task.seconds * 1e9)
     with ExitStack() as stack:
         ways = _ways(task, network, stack)
-        best = ways[0]
+        best, watching = ways[0], watch()
         if len(ways) > 1:
             each = int(limit * TRIALS / len(ways))
-            best = max(ways, key=lambda way: _overall(rates(way, network.query[0], clock, each)))
-        watching = watch()
+            best = max(ways, key=lambda way: _overall(rates(way, network.query[0], clock, each, watching.tick)))
         found = rates(best, network.query[0], clock, int(limit * (1 - TRIALS)), watching.tick)
     return Rate(batch=best.batch, streams=best.streams, images_per_second=found, loads=watching.finish())
 
 
 def _ways(task: Task, network: Network, stack: ExitStack) -> list[Way]:
     if task.kind is Kind.REFERENCE:
-        return [Way(size, 1, lambda batches: map(network.run, batches)) for size in BATCHES]
+        return [Way(size, 1, lambda batches: map(network.run, batches)) for size in task.batches]
     opener = Opener(Path(task.path), Opening(backend=task.backend, provider=task.provider, threads=task.threads))
     choice, _, _ = opener.plans(bulk=True)
     most = min(task.threads, copies_that_fit(len(opener.file.content))) if task.provider == CPU else 1
@@ -73,7 +69,7 @@ def _ways(task: Task, network: Network, stack: ExitStack) -> list[Way]:
     for count in [number for number in range(1, most + 1) if task.threads % number == 0]:
         first = opener.load(choice.with_threads(task.threads // count))
         copies = [first.backend, *(first.another() for _ in range(count - 1))]
-        for batch in BATCHES if first.any_batch else BATCHES[:1]:
+        for batch in task.batches if first.any_batch else (1,):
             bulk = stack.enter_context(Bulk(Classifier(first.model, first.backend), copies, batch))
             ways.append(Way(batch, count, bulk.run))
     return ways

@@ -42,15 +42,15 @@ METHOD = (
     "Latency is one query at a time with one prepared photo, from pixels to probabilities, after a warm-up until "
     "times were stable; percentiles are nearest-rank, p90 is given from 64 queries on and p99 from 662 on, "
     "as in the MLPerf Inference rules. {interval}",
-    "Bulk is the most photos per second from prepared pixels, with the batch and the number of copies that were best.",
+    "Bulk is the most photos per second from prepared pixels, with the batch and the number of copies that were best; "
+    "a quick run tries copies only, and measures neither bulk nor memory of the Keras network.",
     "Top-1 is the share of photos whose most probable label is right; its interval is exact (Clopper-Pearson, 95%). "
     "The difference to the reference is paired: the same photos, and an interval (95% or more) from the exact ones of "
     "what was gained and what was lost.",
     "Memory is the largest proportional set of a process of its own while loading and running, over that of a bare "
     "Python. Accuracy is of one process too: it does not depend on time.",
     "Start is from a fresh Python to the first label: importing the backend, reading and verifying the file, "
-    "preparing the network and the first photo. Other work on the machine is looked for while photos are answered, not "
-    "during the start.",
+    "preparing the network and the first photo. Other work on the machine is looked for as soon as Python runs.",
     "Of peak is the share of what this machine computes at most, measured with a large matrix product before and after "
     "everything else; the higher figure counts.",
 )
@@ -67,6 +67,7 @@ class Bar:
     name: str
     parts: tuple[tuple[str, float, float], ...]  # stage, ms, and width in per cent of the longest bar
     total: float  # ms
+    disturbed: tuple[str, ...]  # what else used the machine, in plain words
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def _bars(rows: Sequence[Row]) -> Iterator[Bar]:
     longest = max(totals, default=0) or 1
     for name, (_, stages), total in zip(names, timed, totals, strict=True):
         parts = tuple((stage, getattr(stages, stage), 100 * getattr(stages, stage) / longest) for stage in STAGES)
-        yield Bar(name, parts, total)
+        yield Bar(name, parts, total, stages.disturbed)
 
 
 def _reasons(rows: Sequence[Row]) -> list[tuple[list[str], tuple[Reason, ...]]]:

@@ -35,7 +35,10 @@ def choose(photos: Sequence[LabelledPhoto], limit: int | None, seed: int) -> tup
     order = random.Random(seed)  # noqa: S311 - a choice to repeat, not a secret
     for members in classes.values():
         order.shuffle(members)
-    return tuple(islice(in_turn(classes.values()), limit))
+    turns = list(classes.values())
+    if limit < len(turns):  # the first ones of the alphabet have no precedence
+        order.shuffle(turns)
+    return tuple(islice(in_turn(turns), limit))
 
 
 def held_out(photos: Sequence[LabelledPhoto], run: Path) -> tuple[tuple[LabelledPhoto, ...], str]:

@@ -87,7 +87,7 @@ def recommend(rows: Sequence[Row], limits: Limits) -> Recommendation | None:
     best = fitting[0]
     kept = f"{len(fitting)} of {len(candidates)} keep to it" if len(fitting) > 1 else "only this one keeps to it"
     reason = f"the fastest with {_asked(limits)} ({kept}): {_figures(best)}"
-    certainty = "; ".join((_speed(best, fitting[1:]), *_doubts(best, fitting, limits)))
+    certainty = "; ".join((_speed(best, fitting[1:]), *_doubts(best, fitting, limits), *_by_chance(candidates, limits)))
     return _made(best, limits, reason, certainty, met=True)
 
 
@@ -154,7 +154,21 @@ def _nearest(candidates: Sequence[_Candidate], limits: Limits) -> Recommendation
     nearest = min(candidates, key=lambda candidate: sum(_misses(candidate, limits).values()))
     missed = "; ".join(_misses(nearest, limits))
     reason = f"nothing that was measured keeps to {_asked(limits)}; the nearest is {nearest.row.title}: {missed}"
-    return _made(nearest, limits, reason, "it misses what was asked for", met=False)
+    certainty = "; ".join(("it misses what was asked for", *_by_chance(candidates, limits)))
+    return _made(nearest, limits, reason, certainty, met=False)
+
+
+def _by_chance(candidates: Sequence[_Candidate], limits: Limits) -> Iterator[str]:
+    """How many were ruled out by their drop alone, though their interval does not."""
+    others = Limits(None, limits.max_latency, limits.max_size)
+    most = limits.max_drop or 0.0
+    count = sum(
+        bool(_misses(each, limits)) and not _misses(each, others) and each.drop.low <= most + _HAIR
+        for each in candidates
+    )
+    if count:
+        which, their = ("another", "its") if count == 1 else (f"{count} others", "their")
+        yield f"{which} may keep to the drop as well: by {their} top-1 on so few photos that is not ruled out"
 
 
 def _asked(limits: Limits) -> str:

@@ -53,9 +53,11 @@ def _on_contention(rows: Sequence[Row]) -> Iterator[str]:
         yield f"{row.title} was contended to the end, so that its times are not to be relied on: {why}."
     if len(contended) > NAMED:
         yield f"Contended as well: {count(len(contended) - NAMED, 'further row')}, marked in the table."
-    for row in [row for row in rows if row.offline and row.offline.disturbed][:NAMED]:
-        why = "; ".join(row.offline.disturbed) if row.offline else ""
-        yield f"{row.title}: its rate of many photos at once is not to be relied on: {why}."
+    for figure in ("many photos at once", "start", "stages", "long run"):
+        found = [(row.title, row.disturbed[figure]) for row in rows if figure in row.disturbed]
+        if found:
+            why = "; ".join(dict.fromkeys(reason for _, reasons in found for reason in reasons))
+            yield f"Not to be relied on, {figure}: {named([title for title, _ in found])} ({why})."
     repeats = sum(row.contention.repeats for row in rows)
     if repeats:
         yield f"Rounds that were measured again because something else used the machine: {repeats:,}."
@@ -89,7 +91,7 @@ def _on_cut_sums(rows: Sequence[Row], machine: Machine) -> Iterator[str]:
         if kind and (caution := kind.caution(scheme, frozenset(machine.flags))):
             told.setdefault(caution, []).append(path_text(row.entry.name))
     for caution, names in told.items():
-        yield f"{caution}: {_named(names)}."
+        yield f"{caution}: {named(names)}."
 
 
 def _on_accuracy(rows: Sequence[Row]) -> Iterator[str]:
@@ -107,7 +109,12 @@ def _on_photos(data: Data) -> Iterator[str]:
     if data.photos < data.available:
         yield (
             f"Measured on {data.photos:,} of {data.available:,} photos, chosen with a fixed seed, "
-            "as many of each class as there are."
+            "the same number of each class as far as there are so many."
+        )
+    if data.classes < data.available_classes:
+        yield (
+            f"Only {data.classes:,} of {data.available_classes:,} classes have a photo among them, so that nothing is "
+            "known of the others: give a higher --limit."
         )
     if data.split == "all":
         yield WITHOUT_SPLITS
@@ -123,17 +130,19 @@ def _on_gpus(rows: Sequence[Row], machine: Machine) -> Iterator[str]:
 
 
 def _on_quiet(rows: Sequence[Row], machine: Machine) -> Iterator[str]:
-    if machine.load_average and machine.load_average[0] > machine.cores / 2:
+    if machine.busy:
+        yield f"When this began, the machine was not quiet: {'; '.join(machine.busy)}."
+    elif machine.load_average and machine.load_average[0] > machine.cores / 2:
         yield (
             f"The machine was busy with other things when this began (load average {machine.load_average[0]:.1f} "
             f"on {count(machine.cores, 'core')}): latencies may be too high."
         )
     drifting = [row.title for row in rows if _spread(row) > DRIFT]
     if drifting:
-        yield f"The rounds differ by more than {DRIFT:.0%}, so that the machine was not steady: {_named(drifting)}."
+        yield f"The rounds differ by more than {DRIFT:.0%}, so that the machine was not steady: {named(drifting)}."
     cold = [row.title for row in rows if not all(done.stable for done in row.rounds)]
     if cold:
-        yield f"A warm-up ended by time, before latencies were stable; give more --seconds: {_named(cold)}."
+        yield f"A warm-up ended by time, before latencies were stable; give more --seconds: {named(cold)}."
 
 
 def _spread(row: Row) -> float:
@@ -145,7 +154,8 @@ def _spread(row: Row) -> float:
     return (medians[-1 - edge] - medians[edge]) / median(medians)
 
 
-def _named(titles: Sequence[str]) -> str:
+def named(titles: Sequence[str]) -> str:
+    """The first few of them, and how many more there are."""
     more = [f"{len(titles) - NAMED} more"] if len(titles) > NAMED else []
     return "; ".join((*titles[:NAMED], *more))
 
@@ -172,7 +182,8 @@ def _on_rounds(rows: Sequence[Row]) -> Iterator[str]:
     elif rounds and confidence(rounds) < LEVEL:
         yield (
             f"Beside p50 and start stands the range of {count(rounds, 'round')}: it holds the median of further rounds "
-            f"in about {confidence(rounds):.0%} of all cases. Without --quick there are enough rounds for 95%."
+            f"in about {confidence(rounds):.0%} of all cases. Without --quick there are enough rounds for 95%, "
+            "every photo, and the shortest scripts to compare with."
         )
 
 

@@ -21,10 +21,13 @@ class Effort:
     peak_seconds: float  # for the machine's peak, each number of threads
     repeats: float  # rounds that may be measured again for being disturbed, as a share of all
     threads: str  # numbers of threads, unless others are asked for
+    photos: int | None = None  # that are answered at most, unless another number is asked for; None: all
+    whole: bool = True  # with plain loops, memory and bulk of the reference, and batches on CPUs
 
 
 EFFORTS = {
-    "quick": Effort(1.2, 2, 0.8, 1, 0.6, 0.25, "all"),
+    "quick": Effort(1.2, 2, 0.8, 1, 0.6, 0.25, "all", photos=100, whole=False),
+    "in turns": Effort(1.2, 2, 0.8, 1, 0.6, 0.25, "all"),  # beside what `edgewise compare` measures itself
     "": Effort(10.0, 10, 2.0, 2, 1.5, 0.5, "1,all"),
     "thorough": Effort(40.0, 20, 5.0, 4, 3.0, 1.0, "1,all"),
 }

@@ -18,7 +18,6 @@ from edgewise.benchmarks.entry import BACKEND_NAMES, Entry, Kind
 from edgewise.benchmarks.environment import Machine
 from edgewise.benchmarks.figures import (
     Accuracy,
-    Bin,
     Ceiling,
     Contention,
     Difference,
@@ -57,6 +56,7 @@ class Row:
     offline: Throughput | None = None  # None where it was not measured
     stages: Stages | None = None  # None for plain loops
     start_ms: Interval | None = None  # from starting a fresh Python to the first label
+    start_disturbed: tuple[str, ...] = ()  # what else used the machine once Python ran, in plain words
     memory_bytes: int = 0  # peak PSS while loading and running, over that of a bare Python; 0: not measured
     energy: Energy | None = None  # None where the machine counts none
     sustained: Sustained | None = None  # None without --sustain
@@ -75,6 +75,18 @@ class Row:
     def key(self) -> tuple[str, str, str, int, str]:
         """What identifies the row."""
         return self.entry.key
+
+    @property
+    def disturbed(self) -> Mapping[str, tuple[str, ...]]:
+        """What else used the machine while a figure was measured, in plain words; only figures that were disturbed."""
+        found = {
+            "one photo": self.contention.reasons,
+            "many photos at once": self.offline.disturbed if self.offline else (),
+            "start": self.start_disturbed,
+            "stages": self.stages.disturbed if self.stages else (),
+            "long run": self.sustained.disturbed if self.sustained else (),
+        }
+        return {name: reasons for name, reasons in found.items() if reasons}
 
     @property
     def samples_ns(self) -> list[tuple[int, ...]]:
@@ -98,10 +110,11 @@ class Data:
     split: str  # "all" where the folder has no splits
     photos: int
     available: int  # photos in the split, before a limit
-    classes: int
+    classes: int  # of these photos
     sha256: str
     unreadable: int = 0  # of the photos; left out of every figure
     unreadable_shown: tuple[str, ...] = ()  # why, of the first few
+    available_classes: int = 0  # of the photos in the split, before a limit; 0: not told
     truth: str = ""  # class index of each photo, in order: see edgewise.benchmarks.packing
 
 
@@ -263,7 +276,6 @@ __all__ = [
     "BACKEND_NAMES",
     "SCHEMA",
     "Accuracy",
-    "Bin",
     "Ceiling",
     "Contention",
     "Data",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from edgewise.benchmarks.contention import find_contention, over_all
+from edgewise.benchmarks.contention import find_contention, over_all, without_clocks
 from edgewise.benchmarks.figures import Accuracy, Ceiling, Contention, Energy, Stages, Sustained, Throughput
 from edgewise.benchmarks.results import Entry, Failure, Row
 from edgewise.benchmarks.statistics import bootstrap_median, latency
@@ -55,6 +55,7 @@ def make_row(entry: Entry, found: Gathered, ceilings: Sequence[Ceiling] = (), be
         offline=_throughput(rates, best_hz),
         stages=_stages(rounds),
         start_ms=bootstrap_median([[done.start_ns / 1e6] for done in rounds]),
+        start_disturbed=find_contention(without_clocks(load for done in rounds for load in done.start_loads)),
         memory_bytes=found.memory_bytes,
         energy=_energy(rounds),
         sustained=_sustained(found.series),
@@ -105,7 +106,9 @@ def _stages(rounds: Sequence[Measurement]) -> Stages | None:
     if not sums.photos:
         return None
     parts = (sums.read, sums.decode, sums.resize, sums.inference)
-    return Stages(*(part / sums.photos / 1e6 for part in (*parts, sums.total - sum(parts))))
+    disturbed = find_contention(without_clocks(load for done in rounds for load in done.stage_loads))
+    read, decode, resize, inference, rest = (part / sums.photos / 1e6 for part in (*parts, sums.total - sum(parts)))
+    return Stages(read, decode, resize, inference, rest, disturbed)
 
 
 def _energy(rounds: Sequence[Measurement]) -> Energy | None:

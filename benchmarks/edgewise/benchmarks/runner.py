@@ -12,8 +12,10 @@ from typing import Any
 
 from edgewise.benchmarks.campaign import Campaign, Step
 from edgewise.benchmarks.chosen_photos import Chosen, photos_for, read_data
+from edgewise.benchmarks.contention import SystemMeter, look_around
 from edgewise.benchmarks.environment import Machine, describe_machine, installed_versions
 from edgewise.benchmarks.journal import FOLDER, Journal
+from edgewise.benchmarks.latency import MonotonicClock
 from edgewise.benchmarks.memory import bare_bytes
 from edgewise.benchmarks.plan import Plan, make_plan
 from edgewise.benchmarks.processes import FreshProcesses, Processes
@@ -46,7 +48,9 @@ def run_benchmark(request: Request, progress: Progress = lambda _: None) -> Resu
     require_extra()
     effort = request.effort()
     _refuse_overwrite(request)
-    ways = Ways(parse_threads(request.threads or effort.threads), request.backends, request.providers)
+    request = replace(request, limit=effort.photos if request.limit is None else request.limit)
+    threads = parse_threads(request.threads or effort.threads)
+    ways = Ways(threads, request.backends, request.providers, plain=effort.whole)
     plan = make_plan(request.release, request.reference, ways)
     chosen = read_data(request, plan)
     journal = Journal(request.out, resume=request.resume, overwrite=request.overwrite)
@@ -92,7 +96,8 @@ def measure_plan(
         processes: does the jobs; None: fresh processes.
         progress: called before each measurement, and once at the end.
     """
-    setting = _Setting(describe_machine(), installed_versions(), datetime.now(timezone.utc), time.monotonic())
+    machine = replace(describe_machine(), busy=look_around(SystemMeter(), MonotonicClock()))
+    setting = _Setting(machine, installed_versions(), datetime.now(timezone.utc), time.monotonic())
     with tempfile.TemporaryDirectory(prefix="edgewise-benchmark-") as folder:
         campaign = Campaign(
             plan,

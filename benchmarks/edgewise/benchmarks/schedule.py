@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from operator import attrgetter
 
-from edgewise.benchmarks.contention import find_contention, over_all
+from edgewise.benchmarks.contention import find_contention, over_all, without_clocks
 from edgewise.benchmarks.task import Load, Measurement
 
 TRIES = 2
@@ -33,17 +35,37 @@ def best_clock(loads: Sequence[Load]) -> float:
 
 
 def contended(rounds: Mapping[tuple[int, int], tuple[Measurement, float]]) -> list[tuple[int, int]]:
-    """Those of the rounds, by pass and row, that something disturbed; passes in turn.
+    """Those of the rounds, by pass and row, that something disturbed: their queries, then only starts or stages.
 
     Args:
         rounds: each with the highest clock in Hz that was seen with as many threads.
     """
-    return sorted(key for key, (done, best_hz) in rounds.items() if find_contention(done.loads, best_hz))
+    queries = [key for key, (done, best_hz) in rounds.items() if find_contention(done.loads, best_hz)]
+    others = [key for key, (done, _) in rounds.items() if any(map(_is_disturbed, (done.start_loads, done.stage_loads)))]
+    return [*sorted(queries), *sorted(set(others) - set(queries))]
 
 
 def quieter(one: Measurement, other: Measurement, best_hz: float) -> Measurement:
-    """Whichever of two measurements of a round was disturbed less; the choice never looks at what was timed."""
-    return min(one, other, key=lambda done: (len(find_contention(done.loads, best_hz)), disturbance(done.loads)))
+    """Of two measurements of a round the one whose queries were disturbed less, with the quieter start and stages.
+
+    The choice never looks at what was timed.
+    """
+    best = min(one, other, key=lambda done: (len(find_contention(done.loads, best_hz)), disturbance(done.loads)))
+    start, stages = (
+        min(one, other, key=lambda done: (_is_disturbed(loads(done)), disturbance(loads(done))))
+        for loads in (attrgetter("start_loads"), attrgetter("stage_loads"))
+    )
+    return replace(
+        best,
+        start_ns=start.start_ns,
+        start_loads=start.start_loads,
+        stages=stages.stages,
+        stage_loads=stages.stage_loads,
+    )
+
+
+def _is_disturbed(loads: Sequence[Load]) -> bool:
+    return bool(find_contention(without_clocks(loads)))
 
 
 def disturbance(loads: Sequence[Load]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgewise.benchmarks.latency import Clock
@@ -13,8 +13,22 @@ from edgewise.spec import PhotoError
 from edgewise.spec.files import path_text
 
 
-def time_stages(network: Network, photos: Sequence[str], clock: Clock, limit_ns: int) -> StageSums:
-    """Label photos one after the other until ``limit_ns`` are over; photos that cannot be read do not count."""
+def time_stages(
+    network: Network,
+    photos: Sequence[str],
+    clock: Clock,
+    limit_ns: int,
+    between: Callable[[], object] = lambda: None,
+) -> StageSums:
+    """Label photos one after the other until ``limit_ns`` are over; photos that cannot be read do not count.
+
+    Args:
+        network: labels them.
+        photos: their paths.
+        clock: with what they are timed.
+        limit_ns: nanoseconds.
+        between: called after each of them, outside of what is timed.
+    """
     end = clock.now() + limit_ns
     sums = StageSums()
     for photo in photos:
@@ -24,6 +38,7 @@ def time_stages(network: Network, photos: Sequence[str], clock: Clock, limit_ns:
             sums = sums.plus(_time_one(network, Path(photo), clock))
         except PhotoError:
             continue
+        between()
     return sums
 
 

@@ -91,6 +91,31 @@ def confidence(rounds: int) -> float:
     return min(LEVEL, 1 - 2.0 ** (1 - rounds))
 
 
+@dataclass(frozen=True)
+class Ratio:
+    """After / before."""
+
+    value: float  # > 0
+    interval: Interval | None  # None: too few rounds for one
+
+
+def ratio(before: Interval | None, after: Interval | None, rounds: int) -> Ratio | None:
+    """How two figures compare; None where one of them was not measured.
+
+    Args:
+        before: median with its interval.
+        after: another.
+        rounds: of which either is at least. The ratio's interval reaches as far as the two of them together, which
+            holds the truth more often than each; where theirs are of too few rounds for `LEVEL` there is none.
+    """
+    if before is None or after is None or min(before.low, after.low) <= 0:
+        return None
+    value = after.value / before.value
+    if confidence(rounds) < LEVEL:
+        return Ratio(value, None)
+    return Ratio(value, Interval(value, after.low / before.high, after.high / before.low))
+
+
 def bootstrap_median(rounds: Sequence[Sequence[float]], seed: int = 0) -> Interval:
     """The median of all samples, with the 95% interval of a bootstrap; of fewer than six rounds see `confidence`.
 

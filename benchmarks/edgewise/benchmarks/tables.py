@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from edgewise.benchmarks import text
 from edgewise.benchmarks.figures import Accuracy
 from edgewise.benchmarks.results import Kind, Results, Row
-from edgewise.benchmarks.statistics import Interval, Share
+from edgewise.benchmarks.statistics import Share
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,9 @@ NOTHING = Cell("")
 
 def speed_table(results: Results, front: Sequence[Row]) -> Table:
     """Every row: how right, how fast, how large."""
-    spread = text.spread(results.settings.rounds).removeprefix("range of ")
-    columns = [replace(column, unit=column.unit.format(spread=spread)) for column in SPEED]
+    counts = {"spread": results.settings.rounds, "bulk": results.settings.offline_rounds}
+    spreads = {name: text.spread(rounds).removeprefix("range of ") for name, rounds in counts.items()}
+    columns = [replace(column, unit=column.unit.format(**spreads)) for column in SPEED]
     return _table(results, results.rows, columns, front)
 
 
@@ -112,17 +113,18 @@ def _milliseconds(value: float | None) -> Cell:
     return Cell(text.milliseconds(value), sort=value)
 
 
-def _interval(found: Interval | None, show: Callable[[float], str], scale: float = 1.0) -> Cell:
-    if found is None:
+def _start(row: Row) -> Cell:
+    if row.start_ms is None:
         return NOTHING
-    value, low, high = (show(scale * each) for each in (found.value, found.low, found.high))
-    return Cell(value, f"{low}–{high}", scale * found.value)
+    value, low, high = (f"{each / 1e3:.2f}" for each in (row.start_ms.value, row.start_ms.low, row.start_ms.high))
+    return Cell(value, f"{low}–{high}", row.start_ms.value / 1e3, warning="contended" if row.start_disturbed else "")
 
 
 def _bulk(row: Row) -> Cell:
     if row.offline is None:
         return NOTHING
-    how = f"batch {row.offline.batch}, {text.count(row.offline.streams, 'stream')}"
+    way = f"batch {row.offline.batch}, {text.count(row.offline.streams, 'stream')}"
+    how = "; ".join(filter(None, (text.bulk(row), way)))
     warning = "contended" if row.offline.disturbed else ""
     value = row.offline.images_per_second.value
     return Cell(text.rate(value), how, value, warning=warning)
@@ -153,8 +155,8 @@ SPEED = (
     Column("p50", "ms, {spread}", _p50),
     Column("p90", "ms", lambda row: _milliseconds(row.latency.p90)),
     Column("p99", "ms", lambda row: _milliseconds(row.latency.p99)),
-    Column("bulk", "photos/s", _bulk, descending=True),
-    Column("start", "s, {spread}", lambda row: _interval(row.start_ms, lambda value: f"{value:.2f}", 1e-3)),
+    Column("bulk", "photos/s, {bulk}", _bulk, descending=True),
+    Column("start", "s, {spread}", _start),
     Column("memory", "of the process", _memory),
     Column("file", "size", _size),
     Column("energy", "J/photo", _energy),

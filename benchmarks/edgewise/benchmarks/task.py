@@ -34,6 +34,7 @@ class Task:
     photos: tuple[str, ...] = ()  # paths; the first one is the query, all are for the stages
     picture: str = ""  # .npy file of the query, prepared: (1, height, width, 3) uint8
     listing: str = ""  # file that lists every photo, see edgewise.benchmarks.photos.write_listing
+    batches: tuple[int, ...] = (1, 8)  # pictures at once that are tried where a network takes any number
     seconds: float = 0.0  # for warm-up and measuring; 0: only the start
     started_ns: int = 0  # when the process was started, on the monotonic clock
     result: str = ""  # where the answer is written
@@ -46,7 +47,7 @@ class Task:
     def from_json(text: str) -> Task:
         """Read what `to_json` wrote."""
         data: dict[str, Any] = json.loads(text)
-        lists = {name: tuple(data[name]) for name in ("cores", "photos")}
+        lists = {name: tuple(data[name]) for name in ("cores", "photos", "batches")}
         return Task(**{**data, **lists, "job": Job(data["job"]), "kind": Kind(data["kind"])})
 
 
@@ -60,6 +61,8 @@ class Load:
     pressure: float  # share of time in which some task waited for a core, 0-1; 0 where the system does not tell
     stopped: float  # share of time in which a container's limit kept its tasks from running, >= 0
     clock_hz: float  # of the cores at the end of the slice, the mean; 0 where the system does not tell
+    memory: float = 0.0  # share of time in which some task waited for memory, 0-1; 0 where the system does not tell
+    counters: int = 1  # of cores that were read; each may be wrong by a tick
 
 
 @dataclass(frozen=True)
@@ -89,11 +92,13 @@ class Measurement:
     precision: str = ""
     sha256: str = ""  # of the file that was loaded; empty for the reference
     start_ns: int = 0  # from the start of the process to the first label
+    start_loads: tuple[Load, ...] = ()  # meanwhile, from the moment that the process knows its task
     warm_up_calls: int = 0
     stable: bool = False  # the warm-up ended because times were stable
     samples_ns: tuple[int, ...] = ()  # single queries with one prepared photo
     loads: tuple[Load, ...] = ()  # while they were taken, in order
     stages: StageSums = StageSums()
+    stage_loads: tuple[Load, ...] = ()  # while they were timed
     joules: float | None = None  # counted while the samples were taken
     energy_source: str = ""
 
@@ -144,3 +149,4 @@ class Peak:
     fp32_gflops: float = 0.0
     int8_gops: float | None = None
     method: str = ""
+    loads: tuple[Load, ...] = ()

@@ -53,6 +53,12 @@ def span(interval: Interval) -> str:
     return f"{milliseconds(interval.low)}–{milliseconds(interval.high)}"
 
 
+def bulk(row: Row) -> str:
+    """How far many photos at once went apart from round to round; empty where there was one round only."""
+    found = row.offline.images_per_second if row.offline and len(row.rates) > 1 else None
+    return f"{rate(found.low)}–{rate(found.high)}" if found else ""
+
+
 def spread(rounds: int) -> str:
     """What the two ends beside a median of so many rounds are: ``95%``, or of few rounds no more than their range."""
     if confidence(rounds) >= LEVEL:
@@ -199,5 +205,7 @@ def peaks(results: Results) -> list[str]:
             if giga:
                 photo = at_peak(results, giga)
                 parts.append(f"{giga:,.0f} × 10⁹ a second {numbers}" + (f" ({photo})" if photo else ""))
-        told.append(f"The most that this machine computes with {count(ceiling.threads, 'thread')}: {', '.join(parts)}.")
+        more = f"; it may be more, as {'; '.join(ceiling.disturbed)} meanwhile" if ceiling.disturbed else ""
+        with_threads = f"with {count(ceiling.threads, 'thread')}"
+        told.append(f"The most that this machine computes {with_threads}: {', '.join(parts)}{more}.")
     return told

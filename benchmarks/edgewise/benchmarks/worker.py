@@ -18,7 +18,7 @@ from edgewise.benchmarks.contention import SystemMeter, Watch
 from edgewise.benchmarks.entry import Kind
 from edgewise.benchmarks.latency import Clock, MonotonicClock, measure, warm_up
 from edgewise.benchmarks.networks import Network, open_network
-from edgewise.benchmarks.task import Job, Measurement, StageSums, Task
+from edgewise.benchmarks.task import Job, Load, Measurement, StageSums, Task
 from edgewise.spec import EdgewiseError
 from edgewise.spec.child import end_with_parent
 from edgewise.spec.files import write_text
@@ -60,7 +60,9 @@ def _do(task: Task, clock: Clock, watch: Callable[[], Watch]) -> Any:
         return sustain(lambda: network.run(network.query), clock, int(task.seconds * 1e9), watch=watch())
     from edgewise.benchmarks.ceiling import measure_peak
 
-    return measure_peak(task.threads, clock, int(task.seconds * 1e9))
+    watching = watch()
+    peak = measure_peak(task.threads, clock, int(task.seconds * 1e9), watching.tick)
+    return replace(peak, loads=watching.finish())
 
 
 def measure_latency(task: Task, clock: Clock, watch: Callable[[], Watch]) -> Measurement:
@@ -69,15 +71,19 @@ def measure_latency(task: Task, clock: Clock, watch: Callable[[], Watch]) -> Mea
     Raises:
         EdgewiseError: the model cannot be loaded, or the photo cannot be read.
     """
+    began = clock.now()
+    starting = watch()
+    looking_ns = clock.now() - began  # at the counters: not the start's own time
     network = open_network(task)
     network.run(network.query)
-    start_ns = clock.now() - task.started_ns
+    start_ns = clock.now() - task.started_ns - looking_ns
     seen = Measurement(
         threads=network.threads,
         provider=network.provider,
         precision=network.precision,
         sha256=network.sha256,
         start_ns=start_ns,
+        start_loads=starting.finish(),
     )
     return _with_samples(seen, task, network, clock, watch) if task.seconds > 0 else seen
 
@@ -97,24 +103,30 @@ def _with_samples(
     before, watching = energy_domains(), watch()
     samples = measure(query, clock, limit - int(limit * WARM_UP_SHARE) - stages_ns, watching.tick)
     loads, after = watching.finish(), energy_domains()
+    stages, stage_loads = _stages(task, network, clock, stages_ns, watch)
     return replace(
         seen,
         warm_up_calls=warm.calls,
         stable=warm.stable,
         samples_ns=samples,
         loads=loads,
-        stages=_stages(task, network, clock, stages_ns),
+        stages=stages,
+        stage_loads=stage_loads,
         joules=joules_between(before, after),
         energy_source=energy_source(before),
     )
 
 
-def _stages(task: Task, network: Network, clock: Clock, limit_ns: int) -> StageSums:
+def _stages(
+    task: Task, network: Network, clock: Clock, limit_ns: int, watch: Callable[[], Watch]
+) -> tuple[StageSums, tuple[Load, ...]]:
     if limit_ns == 0:
-        return StageSums()
+        return StageSums(), ()
     from edgewise.benchmarks.stages import time_stages
 
-    return time_stages(network, task.photos, clock, limit_ns)
+    watching = watch()
+    sums = time_stages(network, task.photos, clock, limit_ns, watching.tick)
+    return sums, watching.finish()
 
 
 if __name__ == "__main__":

@@ -30,7 +30,10 @@ Reference = Annotated[
     typer.Option(metavar="RUN|none", help="Run folder to compare with.", show_default="the one the release names"),
 ]
 Split = Annotated[str, typer.Option(help="Which split of DATA, where it has split folders.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="Only so many photos, the same of each class.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(min=1, help="Only so many photos, the same of each class.", show_default="all; with --quick: 100"),
+]
 OutOfClass = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Photos that show none of the classes: are they told apart?")
 ]
@@ -38,7 +41,7 @@ Seed = Annotated[int, typer.Option(help="Seed of the choice that --limit makes, 
 Seconds = Annotated[
     float | None, typer.Option(min=0.1, help="Time for the latency of each row.", show_default=f"{SECONDS:g}")
 ]
-Quick = Annotated[bool, typer.Option("--quick", help="2 short rounds: some seconds for each row.")]
+Quick = Annotated[bool, typer.Option("--quick", help="A first look: 2 short rounds, 100 photos, no shortest scripts.")]
 Thorough = Annotated[bool, typer.Option("--thorough", help="20 rounds and more time for each.")]
 Sustain = Annotated[
     float, typer.Option(metavar="MIN", min=0, help="Also run each file for so many minutes: does it slow down?")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -94,9 +94,14 @@ def _cells(row: Row) -> Iterator[Text | str]:
     busy = _text("contended" if row.contention.contended else text.span(latency.p50_interval))
     yield _text(text.milliseconds(latency.p50)).append("\n").append(busy)
     yield f"{text.milliseconds(latency.p90)}\n{text.milliseconds(latency.p99)}"
-    yield text.rate(row.offline.images_per_second.value) if row.offline else ""
+    yield _watched(text.rate(row.offline.images_per_second.value), row.offline.disturbed) if row.offline else ""
     yield "\n".join(text.megabytes(size) if size else "" for size in (entry.bytes, row.memory_bytes))
-    yield f"{row.start_ms.value / 1000:.2f}" if row.start_ms else ""
+    yield _watched(f"{row.start_ms.value / 1000:.2f}", row.start_disturbed) if row.start_ms else ""
+
+
+def _watched(figure: str, disturbed: Sequence[str]) -> str:
+    """A figure, and below it a word where something else used the machine."""
+    return f"{figure}\ncontended" if disturbed else figure
 
 
 def _told(results: Results) -> Iterator[tuple[str, str]]:
