@@ -68,12 +68,10 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, Path, l
     assert cv2.imwrite(str(grey / "grey.png"), np.full((40, 40, 3), 128, np.uint8))
     steps: list[Step] = []
     asked = Request(
-        release, photos, folder / "out", threads="1", mode="short", seconds=0.2, backends=BASE, ood=grey,
+        release, photos, folder / "out", threads="1", mode="in turns", seconds=0.2, backends=BASE, ood=grey,
         sustain_minutes=0.005,
     )  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(EFFORTS, "short", replace(EFFORTS["quick"], photos=None, whole=True))
-        return run_benchmark(asked, steps.append), folder / "out", steps
+    return run_benchmark(asked, steps.append), folder / "out", steps
 
 
 def test_every_variant_and_its_plain_loop_is_measured(measured: tuple[Results, Path, list[Step]]) -> None:

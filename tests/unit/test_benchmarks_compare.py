@@ -17,7 +17,6 @@ from edgewise.benchmarks.conditions import failures, parse_condition
 from edgewise.benchmarks.packing import pack
 from edgewise.benchmarks.results import Failure, Results, Row
 from edgewise.benchmarks.statistics import Interval, Ratio, share
-from edgewise.benchmarks.task import Rate
 from edgewise.benchmarks.verdict import Change, Verdict
 from edgewise.cli.main import make_app
 from edgewise.spec import InputError
@@ -155,6 +154,16 @@ def test_conditions_decide_the_exit_code(
     assert told in " ".join(result.stderr.replace("│", " ").split())
 
 
+def test_a_loss_that_may_be_chance_fails_as_asked_and_says_so() -> None:
+    (row, *_) = compare_results(BEFORE, BEFORE).rows
+    condition = parse_condition("top1:0.5")
+    assert condition.met_by(replace(row, top1=Interval(-1.5, -4.0, 0.9))) == (
+        "loses 1.50 points of top-1, which may be chance (-4.0 to +0.9)"
+    )
+    assert condition.met_by(replace(row, top1=Interval(-1.5, -2.0, -0.9))) == "loses 1.50 points of top-1"
+    assert condition.met_by(replace(row, top1=Interval(-0.5, -2.0, 0.9))) == ""
+
+
 def test_what_cannot_be_measured_any_longer_fails_whatever_is_asked(files: Callable[..., tuple[Path, Path]]) -> None:
     gone = next(row for row in BEFORE.rows if row.entry.scheme == "int8" and row.entry.kind.value == "variant")
     left = tuple(row for row in BEFORE.rows if row is not gone)
@@ -290,11 +299,10 @@ def test_results_without_common_rows_are_refused() -> None:
 def test_bulk_and_start_are_compared_as_far_as_their_intervals_reach(rounds: int) -> None:
     before = BEFORE.rows[0]
     assert before.offline is not None
-    rates = (Rate(),) * rounds
-    twice = replace(before.offline, images_per_second=Interval(20.0, 18.0, 22.0))
-    once = replace(before.offline, images_per_second=Interval(10.0, 9.0, 11.0))
-    old = replace(BEFORE, rows=(replace(before, offline=once, rates=rates, start_ms=Interval(400.0, 390.0, 410.0)),))
-    new = replace(BEFORE, rows=(replace(before, offline=twice, rates=rates, start_ms=None),))
+    twice = replace(before.offline, images_per_second=Interval(20.0, 18.0, 22.0), rounds=rounds)
+    once = replace(before.offline, images_per_second=Interval(10.0, 9.0, 11.0), rounds=rounds)
+    old = replace(BEFORE, rows=(replace(before, offline=once, start_ms=Interval(400.0, 390.0, 410.0)),))
+    new = replace(BEFORE, rows=(replace(before, offline=twice, start_ms=None),))
     (row,) = compare_results(old, new).rows
     enough = rounds == 6
     assert row.bulk == Ratio(2.0, Interval(2.0, 18 / 11, 22 / 9) if enough else None)

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edgewise.benchmarks.recommendation import Limits, recommend, select
-from edgewise.benchmarks.results import Results, Row
+from edgewise.benchmarks.results import Kind, Results, Row
 from edgewise.benchmarks.statistics import Interval
 from edgewise.cli.main import make_app
 from edgewise.runtime.selection import SELECTED
@@ -120,6 +120,29 @@ def test_without_a_reference_the_most_accurate_variant_counts(results: Results) 
     assert "as often right as the most accurate variant" in found.reason
     assert "points against the most accurate variant)" in found.certainty
     assert recommend((), Limits()) is None
+
+
+def test_what_few_photos_rule_out_by_chance_is_told(results: Results) -> None:
+    """One file lost two photos more than it won: that may be chance, and is more than the limit."""
+
+    def unlucky(row: Row) -> Row:
+        if row.entry.scheme != "int8" or row.accuracy is None or row.accuracy.difference is None:
+            return row
+        lost = replace(row.accuracy.difference, points=Interval(-2.0, -5.0, 0.5), lost=2, gained=0)
+        return replace(row, accuracy=replace(row.accuracy, difference=lost))
+
+    rows = changed(results, unlucky)
+    int8 = tuple(row for row in rows if row.entry.scheme == "int8" and row.entry.kind is Kind.VARIANT)
+    files = len({row.entry.name for row in int8})
+    told = f"of {files} files that lost more than 1 point these photos do not prove that it is more"
+    found = recommend(rows, Limits())
+    assert found is not None
+    assert found.met
+    assert told in found.certainty
+    found = recommend(int8, Limits())
+    assert found is not None
+    assert not found.met
+    assert told in found.reason
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])

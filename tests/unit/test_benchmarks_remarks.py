@@ -36,7 +36,7 @@ def test_what_disturbs_a_measurement_is_remarked(results: Results) -> None:
     for remark in (
         "clothes-fp16.onnx on OpenVINO, 2 threads was contended to the end, so that its times are not to be relied on: "
         "other processes took 34% of a core.",
-        "Rounds that were measured again because something else used the machine: 4.",
+        "Rounds that were measured again because something disturbed them: 4.",
         "clothes-fp16.onnx on OpenVINO, 2 threads is not faster than its float twin here (79.8 against 63 ms): "
         "on this machine it saves size only.",
         "clothes-int8.tflite on OpenVINO, 2 threads is less often right than the reference, beyond chance: "
@@ -57,8 +57,7 @@ def test_a_quiet_measurement_needs_few_words(results: Results) -> None:
     rows = tuple(row for row in results.rows if row.entry.scheme == "fp32")
     assert make_remarks(rows, results.data, results.machine) == (
         "Beside p50 and start stands the range of 4 rounds: it holds the median of further rounds in about 88% of all "
-        "cases. Without --quick there are enough rounds for 95%, every photo, and the shortest scripts to compare "
-        "with.",
+        "cases. Without --quick there are rounds enough for 95%, and the shortest scripts to compare with.",
     )
     enough = tuple(replace(row, rounds=row.rounds * 2) for row in rows)
     assert make_remarks(enough, results.data, results.machine) == ()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from edgewise.benchmarks.accuracy import make_accuracy
 from edgewise.benchmarks.answers import Answers, Listing, arrays_of
-from edgewise.benchmarks.contention import find_contention
+from edgewise.benchmarks.contention import find_contention, without_clocks
 from edgewise.benchmarks.cores import pin
 from edgewise.benchmarks.entry import Entry, Kind
 from edgewise.benchmarks.figures import Ceiling, highest
@@ -18,7 +18,7 @@ from edgewise.benchmarks.plan import Plan
 from edgewise.benchmarks.processes import Processes
 from edgewise.benchmarks.request import Effort
 from edgewise.benchmarks.rows import Gathered
-from edgewise.benchmarks.schedule import TRIES, best_clock, contended, disturbance, quieter, rounds_in_turn
+from edgewise.benchmarks.schedule import TRIES, best_clock, contended, quieter, rounds_in_turn, trouble
 from edgewise.benchmarks.task import Answered, Job, Load, Measurement, Peak, Rate, Series, Task
 from edgewise.benchmarks.typed import from_data
 from edgewise.runtime.engines.base import CPU
@@ -127,7 +127,7 @@ class Campaign:
 
     def _is_whole(self, entry: Entry) -> bool:
         """Whether memory and bulk of a row are measured."""
-        return entry.kind is not Kind.PLAIN and (self._effort.whole or not entry.is_reference)
+        return entry.kind is not Kind.PLAIN and not (self._effort.first_look and entry.is_reference)
 
     def _total(self) -> int:
         entries = [entry for entry in self._plan.entries if not entry.error]
@@ -212,7 +212,7 @@ class Campaign:
             title = f"the machine's peak, {threads} thread{'s' if threads > 1 else ''}"
             peak, _, _ = self._ask(Peak, task, title, self._journal.key(task, {**self._identity, "when": when}))
             if not peak.error:
-                disturbed = find_contention(peak.loads)
+                disturbed = find_contention(without_clocks(peak.loads))
                 seen = Ceiling(threads, peak.fp32_gflops, peak.int8_gops, peak.method, disturbed)
                 found[threads] = highest(found.get(threads, seen), seen)
         self.ceilings = tuple(found[threads] for threads in sorted(found))
@@ -242,12 +242,12 @@ class Campaign:
         best: Rate | None = None
         for attempt in range(TRIES):
             task = self._task(self._plan.entries[index], Job.OFFLINE, self._effort.offline_seconds)
-            if task.provider == CPU and not self._effort.whole:
+            if task.provider == CPU and self._effort.first_look:
                 task = replace(task, batches=(1,))
             count = self._effort.offline_rounds
             what = "many photos at once" + (f", round {number + 1} of {count}" if count > 1 else "")
             rate, _, _ = self._ask_for(index, Rate, task, what, number=number + count * attempt)
-            best = rate if best is None else min(best, rate, key=_trouble)
+            best = rate if best is None else min(best, rate, key=lambda each: trouble(each.loads))
             if rate.error or not find_contention(rate.loads) or self._effort.repeats < attempt + 0.5:
                 break
         assert best is not None
@@ -291,8 +291,3 @@ class Campaign:
     def _sustain(self, index: int) -> None:
         task = self._task(self._plan.entries[index], Job.SUSTAIN, 60 * self._sustain_minutes)
         self.gathered[index].series, _, _ = self._ask_for(index, Series, task, "sustained")
-
-
-def _trouble(rate: Rate) -> tuple[int, float]:
-    """How much a pass was disturbed, for comparison with another."""
-    return len(find_contention(rate.loads)), disturbance(rate.loads)

@@ -112,8 +112,8 @@ def _broken(before: Results, after: Results) -> Iterator[str]:
     known, measured = ({each.entry.key for each in rows} for rows in (before.failures, before.rows))
     # Two releases may be named differently: what has no namesake is told by what else they have in common.
     likes, still = ({_like(row.entry) for row in results.rows} for results in (before, after))
-    named = {failure.entry.key for failure in after.failures}
-    older = Counter(_like(failure.entry) for failure in before.failures if failure.entry.key not in named)
+    failed = {failure.entry.key for failure in after.failures}
+    older = Counter(_like(failure.entry) for failure in before.failures if failure.entry.key not in failed)
     for failure in after.failures:
         like = _like(failure.entry)
         if failure.entry.key in known:
@@ -209,7 +209,8 @@ def _row_change(old: Row, new: Row, before: Results, after: Results, changes: Ma
 
 def _bulk(old: Row, new: Row) -> Ratio | None:
     before, after = (row.offline.images_per_second if row.offline else None for row in (old, new))
-    return ratio(before, after, min(len(old.rates), len(new.rates)))
+    rounds = min(row.offline.rounds if row.offline else 0 for row in (old, new))
+    return ratio(before, after, rounds)
 
 
 def _of_two_runs(old: Row, new: Row) -> Change:

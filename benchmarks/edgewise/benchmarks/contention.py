@@ -42,7 +42,8 @@ class Reading:
     memory: float = 0.0  # some task waited for memory
     stopped: float = 0.0  # a container's limit kept its tasks from running
     clock_hz: float = 0.0  # now
-    cores: int = 1  # that the system counts
+    cores: int = 1  # that are counted
+    roundings: int = 1  # counters of each kind that were added up
 
 
 class Meter(Protocol):
@@ -63,7 +64,7 @@ class SystemMeter:
 
     def read(self) -> Reading:
         """See `Meter.read`."""
-        busy, steal, cores = self._cores()
+        busy, steal, cores, roundings = self._cores()
         return Reading(
             busy=busy,
             own=time.process_time() + sum(os.times()[2:4]),
@@ -77,15 +78,21 @@ class SystemMeter:
             stopped=_number(r"^throttled_usec (\d+)", self._text("sys/fs/cgroup/cpu.stat")) / 1e6,
             clock_hz=clock_hz(self._root, usable()),
             cores=cores,
+            roundings=roundings,
         )
 
-    def _cores(self) -> tuple[float, float, int]:
-        """Busy and stolen seconds, and the number, of the cores that count: in a container the others are not ours."""
-        lines = re.findall(r"^cpu(\d+) (.*)", self._text("proc/stat"), re.M)
-        times = [list(map(int, line.split())) for core, line in lines if int(core) in self._counted]
+    def _cores(self) -> tuple[float, float, int, int]:
+        """Busy and stolen seconds, and the number, of the cores that count: in a container the others are not ours.
+
+        Where all of them count, the system's own sum is read, which it rounds once and not for each core.
+        """
+        (_, everything), *lines = re.findall(r"^cpu(\d*) +(.*)", self._text("proc/stat"), re.M) or [("", "")]
+        counted = [line for core, line in lines if int(core) in self._counted]
+        whole = [everything] if counted and len(counted) == len(lines) else counted
+        times = [list(map(int, line.split())) for line in whole]
         busy = sum(user + nice + system + irq + soft for user, nice, system, _, _, irq, soft, *_ in times)
         steal = sum(rest[0] for _, _, _, _, _, _, _, *rest in times if rest)
-        return busy * self._tick, steal * self._tick, max(1, len(times))
+        return busy * self._tick, steal * self._tick, max(1, len(counted)), max(1, len(times))
 
     def _text(self, name: str) -> str:
         return text_of(self._root / name)
@@ -148,16 +155,17 @@ class Watch:
 
 def load_between(before: Reading, after: Reading, seconds: float) -> Load:
     """What happened between two readings that are ``seconds`` apart, > 0."""
-    busy = max(0.0, after.busy - before.busy)
+    busy = after.busy - before.busy
     return Load(
         seconds=seconds,
-        others=max(0.0, busy - (after.own - before.own)) / seconds if busy else 0.0,
+        others=(busy - (after.own - before.own)) / seconds if busy > 0 else 0.0,
         steal=_share(after.steal - before.steal, seconds * after.cores),
         pressure=_share(after.waited - before.waited, seconds),
         stopped=max(0.0, after.stopped - before.stopped) / seconds,
         clock_hz=after.clock_hz,
         memory=_share(after.memory - before.memory, seconds),
-        counters=after.cores,
+        cores=after.cores,
+        roundings=after.roundings,
     )
 
 
@@ -184,30 +192,31 @@ def find_contention(loads: Sequence[Load], best_hz: float = 0.0) -> tuple[str, .
     if others > OTHERS_IN_ALL or worst > OTHERS_IN_A_SLICE:
         most = max(load.others for load in (whole, *loads))
         reasons.append(f"other processes took {most:.0%} of a core")
-    elif whole.pressure > PRESSURE and whole.others > OTHERS_WITH_PRESSURE:
+    elif whole.pressure > PRESSURE and others > OTHERS_WITH_PRESSURE:
         reasons.append(f"tasks waited for a core in {whole.pressure:.0%} of the time")
-    if whole.steal - grain(whole) > STEAL:
+    if whole.steal - grain(whole) / whole.cores > STEAL:
         reasons.append(f"the hypervisor took {whole.steal:.0%} of the time (steal)")
     if whole.memory > MEMORY:
         reasons.append(f"tasks waited for memory in {whole.memory:.0%} of the time")
     if whole.stopped > STOPPED:
         reasons.append(f"the container's CPU limit stopped it for {whole.stopped:.0%} of the time")
-    slowest, fastest = min(load.clock_hz for load in loads), max(best_hz, *(load.clock_hz for load in loads))
-    if slowest > 0 and slowest < (1 - CLOCK_FALL) * fastest:
+    clocks = [load.clock_hz for load in loads if load.clock_hz > 0] or [0.0]
+    slowest, fastest = min(clocks), max(best_hz, *clocks)
+    if 0 < slowest < (1 - CLOCK_FALL) * fastest:
         reasons.append(f"the clock fell from {fastest / 1e9:.2f} to {slowest / 1e9:.2f} GHz")
     return tuple(reasons)
 
 
 def grain(load: Load) -> float:
-    """By how much a share may seem larger than it is: each core's counter is rounded down at both ends of a slice.
+    """By how much a core's share of time may seem larger than it is, as counters are rounded down at both ends.
 
-    Two and a half standard deviations of the difference of two roundings, as many of them as there are counters.
+    Two and a half standard deviations of the difference of two roundings, as many of them as there are.
     """
-    return 2.5 * math.sqrt(load.counters / 6) * TICK_SECONDS / load.seconds
+    return 2.5 * math.sqrt(load.roundings / 6) * TICK_SECONDS / load.seconds
 
 
 def _surely_others(load: Load) -> float:
-    """Cores' worth of others' time: of each core two counters move, its programs' and the system's."""
+    """Cores' worth of others' time at least: two kinds of counters move, the programs' and the system's."""
     return load.others - math.sqrt(2) * grain(load)
 
 
@@ -224,8 +233,13 @@ def over_all(loads: Sequence[Load]) -> Load:
         return float(sum(getattr(load, name) * load.seconds for load in loads) / seconds)
 
     names = ("others", "steal", "pressure", "stopped", "memory")
-    counters = sum(load.counters for load in loads)
-    return Load(seconds=seconds, clock_hz=0.0, **{name: mean(name) for name in names}, counters=counters)
+    return Load(
+        seconds=seconds,
+        clock_hz=0.0,
+        **{name: mean(name) for name in names},
+        cores=loads[0].cores,
+        roundings=sum(load.roundings for load in loads),
+    )
 
 
 def _share(part: float, whole: float) -> float:

@@ -22,7 +22,8 @@ def to_csv(results: Results) -> str:
     """Write the rows as CSV with a head line. Shares are 0-1, points are percentage points, times milliseconds."""
     machine = results.machine
     where: Mapping[str, Value] = {
-        "cpu": machine.board or machine.cpu,
+        "board": machine.board,
+        "cpu": machine.cpu,
         "cores": machine.cores,
         "edgewise": results.edgewise,
     }

@@ -18,6 +18,7 @@ class Throughput:
     batch: int  # pictures that each copy gets at once, >= 1
     streams: int  # copies that run at the same time, >= 1
     disturbed: tuple[str, ...] = ()  # what else used the machine in a pass that counts, in plain words; empty: nothing
+    rounds: int = 1  # that count: the same way was the best in them
 
 
 @dataclass(frozen=True)
@@ -146,9 +147,7 @@ class Ceiling:
     fp32_gflops: float  # 10^9 floating-point operations a second, > 0; a multiply-accumulate counts as two
     int8_gops: float | None  # the same of 8-bit whole numbers; None: not measured
     method: str  # with what
-    disturbed: tuple[
-        str, ...
-    ] = ()  # what else used the machine each time, in plain words; empty: nothing at least once
+    disturbed: tuple[str, ...] = ()  # by what it was disturbed each time, in plain words
 
 
 def highest(one: Ceiling, other: Ceiling) -> Ceiling:

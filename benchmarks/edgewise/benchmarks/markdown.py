@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 from edgewise.benchmarks import text
@@ -101,13 +102,14 @@ def _measured_on(results: Results) -> str:
 def _environment(results: Results) -> Iterator[str]:
     """What it takes to measure the same again."""
     machine, settings = results.machine, results.settings
-    yield f"Command: {' '.join(results.command) or 'none'}"
+    yield f"Command: {shlex.join(results.command) or 'none'}"
     yield "Software: " + ", ".join(f"{name} {version}" for name, version in sorted(results.versions.items()))
     yield (
         f"Machine: governor {machine.governor or 'unknown'}, kernel {machine.kernel or 'unknown'}, "
         f"{machine.container or 'no container'}, CPU features {' '.join(machine.flags) or 'none'}"
     )
-    how = f"{settings.rounds} rounds of {settings.seconds / settings.rounds:g} s, bulk {settings.offline_rounds}"
+    bulk = text.count(settings.offline_rounds, "round")
+    how = f"{text.count(settings.rounds, 'round')} of {settings.seconds / settings.rounds:g} s, bulk in {bulk}"
     yield f"Measured: {results.started}, {how}, seed {settings.seed}, photos SHA-256 {results.data.sha256}"
     for name, digest in {row.entry.name: row.entry.sha256 for row in results.rows if row.entry.sha256}.items():
         yield f"{name}: SHA-256 {digest}"

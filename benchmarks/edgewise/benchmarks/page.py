@@ -42,20 +42,25 @@ METHOD = (
     "Latency is one query at a time with one prepared photo, from pixels to probabilities, after a warm-up until "
     "times were stable; percentiles are nearest-rank, p90 is given from 64 queries on and p99 from 662 on, "
     "as in the MLPerf Inference rules. {interval}",
-    "Bulk is the most photos per second from prepared pixels, with the batch and the number of copies that were best; "
-    "a quick run tries copies only, and measures neither bulk nor memory of the Keras network.",
+    "Bulk is the most photos per second from prepared pixels, with the batch and the number of copies that were "
+    "best.{quick}",
     "Top-1 is the share of photos whose most probable label is right; its interval is exact (Clopper-Pearson, 95%). "
     "The difference to the reference is paired: the same photos, and an interval (95% or more) from the exact ones of "
     "what was gained and what was lost.",
     "Memory is the largest proportional set of a process of its own while loading and running, over that of a bare "
     "Python. Accuracy is of one process too: it does not depend on time.",
     "Start is from a fresh Python to the first label: importing the backend, reading and verifying the file, "
-    "preparing the network and the first photo. Other work on the machine is looked for as soon as Python runs.",
+    "preparing the network and the first photo. Other work on the machine is looked for "
+    "from the moment on at which the process knows its task.",
     "Of peak is the share of what this machine computes at most, measured with a large matrix product before and after "
     "everything else; the higher figure counts.",
 )
 
 
+QUICK = (
+    " This quick run tried no batches on the CPU, and measured neither bulk nor memory of the Keras network, nor the "
+    "shortest scripts."
+)
 INTERVAL = "The interval of the median is a bootstrap over rounds (95%)."
 RANGE = "Beside the median stands the {spread}, which holds that of further rounds in about {sure:.0%} of all cases."
 
@@ -166,8 +171,9 @@ def _method(results: Results) -> Iterator[str]:
     rounds, bulk = results.settings.rounds, text.count(results.settings.offline_rounds, "round")
     sure = confidence(rounds)
     interval = INTERVAL if sure >= LEVEL else RANGE.format(spread=text.spread(rounds), sure=sure)
+    quick = QUICK if results.settings.mode == "quick" else ""
     for sentence in METHOD:
-        yield sentence.format(rounds=rounds, bulk=bulk, interval=interval)
+        yield sentence.format(rounds=rounds, bulk=bulk, interval=interval, quick=quick)
 
 
 def _distinct(rows: Sequence[Row]) -> list[Row]:

@@ -154,21 +154,19 @@ def _nearest(candidates: Sequence[_Candidate], limits: Limits) -> Recommendation
     nearest = min(candidates, key=lambda candidate: sum(_misses(candidate, limits).values()))
     missed = "; ".join(_misses(nearest, limits))
     reason = f"nothing that was measured keeps to {_asked(limits)}; the nearest is {nearest.row.title}: {missed}"
-    certainty = "; ".join(("it misses what was asked for", *_by_chance(candidates, limits)))
-    return _made(nearest, limits, reason, certainty, met=False)
+    reason = "; ".join((reason, *_by_chance(candidates, limits)))
+    return _made(nearest, limits, reason, "it misses what was asked for", met=False)
 
 
 def _by_chance(candidates: Sequence[_Candidate], limits: Limits) -> Iterator[str]:
-    """How many were ruled out by their drop alone, though their interval does not."""
+    """How many files were ruled out by their drop alone, though their interval does not."""
     others = Limits(None, limits.max_latency, limits.max_size)
     most = limits.max_drop or 0.0
-    count = sum(
-        bool(_misses(each, limits)) and not _misses(each, others) and each.drop.low <= most + _HAIR
-        for each in candidates
-    )
-    if count:
-        which, their = ("another", "its") if count == 1 else (f"{count} others", "their")
-        yield f"{which} may keep to the drop as well: by {their} top-1 on so few photos that is not ruled out"
+    ruled_out = [each for each in candidates if _misses(each, limits) and not _misses(each, others)]
+    if files := {each.row.entry.name for each in ruled_out if each.drop.low <= most + _HAIR}:
+        points = f"{most:g} point{'' if most == 1 else 's'}"
+        lost = f"{text.count(len(files), 'file')} that lost more than {points}"
+        yield f"of {lost} these photos do not prove that it is more"
 
 
 def _asked(limits: Limits) -> str:

@@ -56,11 +56,11 @@ def _on_contention(rows: Sequence[Row]) -> Iterator[str]:
     for figure in ("many photos at once", "start", "stages", "long run"):
         found = [(row.title, row.disturbed[figure]) for row in rows if figure in row.disturbed]
         if found:
-            why = "; ".join(dict.fromkeys(reason for _, reasons in found for reason in reasons))
+            why = named(list(dict.fromkeys(reason for _, reasons in found for reason in reasons)))
             yield f"Not to be relied on, {figure}: {named([title for title, _ in found])} ({why})."
     repeats = sum(row.contention.repeats for row in rows)
     if repeats:
-        yield f"Rounds that were measured again because something else used the machine: {repeats:,}."
+        yield f"Rounds that were measured again because something disturbed them: {repeats:,}."
 
 
 def _on_quantization(rows: Sequence[Row]) -> Iterator[str]:
@@ -109,7 +109,7 @@ def _on_photos(data: Data) -> Iterator[str]:
     if data.photos < data.available:
         yield (
             f"Measured on {data.photos:,} of {data.available:,} photos, chosen with a fixed seed, "
-            "the same number of each class as far as there are so many."
+            "spread evenly over the classes."
         )
     if data.classes < data.available_classes:
         yield (
@@ -182,8 +182,8 @@ def _on_rounds(rows: Sequence[Row]) -> Iterator[str]:
     elif rounds and confidence(rounds) < LEVEL:
         yield (
             f"Beside p50 and start stands the range of {count(rounds, 'round')}: it holds the median of further rounds "
-            f"in about {confidence(rounds):.0%} of all cases. Without --quick there are enough rounds for 95%, "
-            "every photo, and the shortest scripts to compare with."
+            f"in about {confidence(rounds):.0%} of all cases. Without --quick there are rounds enough for 95%, "
+            "and the shortest scripts to compare with."
         )
 
 

@@ -22,12 +22,14 @@ class Effort:
     repeats: float  # rounds that may be measured again for being disturbed, as a share of all
     threads: str  # numbers of threads, unless others are asked for
     photos: int | None = None  # that are answered at most, unless another number is asked for; None: all
-    whole: bool = True  # with plain loops, memory and bulk of the reference, and batches on CPUs
+    first_look: bool = False  # without plain loops, memory and bulk of the reference, and batches on CPUs
 
+
+_SHORT = Effort(1.2, 2, 0.8, 1, 0.6, 0.25, "all")
 
 EFFORTS = {
-    "quick": Effort(1.2, 2, 0.8, 1, 0.6, 0.25, "all", photos=100, whole=False),
-    "in turns": Effort(1.2, 2, 0.8, 1, 0.6, 0.25, "all"),  # beside what `edgewise compare` measures itself
+    "quick": replace(_SHORT, photos=100, first_look=True),
+    "in turns": _SHORT,  # beside what `edgewise compare` measures in turns itself
     "": Effort(10.0, 10, 2.0, 2, 1.5, 0.5, "1,all"),
     "thorough": Effort(40.0, 20, 5.0, 4, 3.0, 1.0, "1,all"),
 }
@@ -46,7 +48,7 @@ class Request:
     backends: tuple[str, ...] = ()  # only these; empty: every one that is installed
     providers: tuple[str, ...] = ()  # only these; empty: every one that a backend offers here
     split: str = "test"  # of the data, where it has splits
-    limit: int | None = None  # number of photos, the same of each class; None: all
+    limit: int | None = None  # number of photos, the same of each class; None: as the mode says
     seed: int = 0  # of that choice and of the order of the rounds
     seconds: float | None = None  # for the single queries of each row; None: as the mode says
     mode: str = ""  # a key of EFFORTS

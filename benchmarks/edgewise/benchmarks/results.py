@@ -127,7 +127,7 @@ class Settings:
     rounds: int
     seed: int  # of the choice of photos and of the order of the rounds
     limit: int | None
-    mode: str = ""  # "quick", "thorough", or empty
+    mode: str = ""  # "quick", "thorough", "in turns" (beside a comparison), or empty
     sustain_minutes: float = 0.0  # of each row with the most threads; 0: not measured
     ood: str = ""  # folder of photos that are of no class; empty: none
     offline_rounds: int = 1  # of many photos at once

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -10,7 +10,7 @@ from edgewise.benchmarks.contention import find_contention, over_all, without_cl
 from edgewise.benchmarks.figures import Accuracy, Ceiling, Contention, Energy, Stages, Sustained, Throughput
 from edgewise.benchmarks.results import Entry, Failure, Row
 from edgewise.benchmarks.statistics import bootstrap_median, latency
-from edgewise.benchmarks.task import Measurement, Rate, Series, StageSums
+from edgewise.benchmarks.task import Load, Measurement, Rate, Series, StageSums
 
 
 @dataclass
@@ -55,7 +55,7 @@ def make_row(entry: Entry, found: Gathered, ceilings: Sequence[Ceiling] = (), be
         offline=_throughput(rates, best_hz),
         stages=_stages(rounds),
         start_ms=bootstrap_median([[done.start_ns / 1e6] for done in rounds]),
-        start_disturbed=find_contention(without_clocks(load for done in rounds for load in done.start_loads)),
+        start_disturbed=_disturbed(done.start_loads for done in rounds),
         memory_bytes=found.memory_bytes,
         energy=_energy(rounds),
         sustained=_sustained(found.series),
@@ -80,6 +80,11 @@ def _contention(found: Gathered, rounds: Sequence[Measurement], best_hz: float) 
     return Contention(bool(told), tuple(dict.fromkeys(told)), found.repeats)
 
 
+def _disturbed(rounds: Iterable[Sequence[Load]]) -> tuple[str, ...]:
+    """What disturbed starts or stages in any round, each of them judged by itself."""
+    return tuple(dict.fromkeys(reason for loads in rounds for reason in find_contention(without_clocks(loads))))
+
+
 def _throughput(rates: Sequence[Rate], best_hz: float) -> Throughput | None:
     """Of the way that was best in most passes, all passes that found it so."""
     told = [rate for rate in rates if rate.images_per_second]
@@ -92,7 +97,7 @@ def _throughput(rates: Sequence[Rate], best_hz: float) -> Throughput | None:
     found = [rate.images_per_second for rate in counting]
     disturbed = dict.fromkeys(reason for rate in counting for reason in find_contention(rate.loads, best_hz))
     middle = bootstrap_median(found if len(found) > 1 else [[value] for value in found[0]])
-    return Throughput(middle, *best, tuple(disturbed))
+    return Throughput(middle, *best, tuple(disturbed), len(counting))
 
 
 def _way(rate: Rate) -> tuple[int, int]:
@@ -106,7 +111,7 @@ def _stages(rounds: Sequence[Measurement]) -> Stages | None:
     if not sums.photos:
         return None
     parts = (sums.read, sums.decode, sums.resize, sums.inference)
-    disturbed = find_contention(without_clocks(load for done in rounds for load in done.stage_loads))
+    disturbed = _disturbed(done.stage_loads for done in rounds)
     read, decode, resize, inference, rest = (part / sums.photos / 1e6 for part in (*parts, sums.total - sum(parts)))
     return Stages(read, decode, resize, inference, rest, disturbed)
 

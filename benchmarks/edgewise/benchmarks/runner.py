@@ -50,7 +50,7 @@ def run_benchmark(request: Request, progress: Progress = lambda _: None) -> Resu
     _refuse_overwrite(request)
     request = replace(request, limit=effort.photos if request.limit is None else request.limit)
     threads = parse_threads(request.threads or effort.threads)
-    ways = Ways(threads, request.backends, request.providers, plain=effort.whole)
+    ways = Ways(threads, request.backends, request.providers, plain=not effort.first_look)
     plan = make_plan(request.release, request.reference, ways)
     chosen = read_data(request, plan)
     journal = Journal(request.out, resume=request.resume, overwrite=request.overwrite)

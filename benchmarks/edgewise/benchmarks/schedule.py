@@ -41,7 +41,11 @@ def contended(rounds: Mapping[tuple[int, int], tuple[Measurement, float]]) -> li
         rounds: each with the highest clock in Hz that was seen with as many threads.
     """
     queries = [key for key, (done, best_hz) in rounds.items() if find_contention(done.loads, best_hz)]
-    others = [key for key, (done, _) in rounds.items() if any(map(_is_disturbed, (done.start_loads, done.stage_loads)))]
+    others = [
+        key
+        for key, (done, _) in rounds.items()
+        if any(find_contention(without_clocks(loads)) for loads in (done.start_loads, done.stage_loads))
+    ]
     return [*sorted(queries), *sorted(set(others) - set(queries))]
 
 
@@ -50,9 +54,9 @@ def quieter(one: Measurement, other: Measurement, best_hz: float) -> Measurement
 
     The choice never looks at what was timed.
     """
-    best = min(one, other, key=lambda done: (len(find_contention(done.loads, best_hz)), disturbance(done.loads)))
+    best = min(one, other, key=lambda done: trouble(done.loads, best_hz))
     start, stages = (
-        min(one, other, key=lambda done: (_is_disturbed(loads(done)), disturbance(loads(done))))
+        min(one, other, key=lambda done: trouble(without_clocks(loads(done))))
         for loads in (attrgetter("start_loads"), attrgetter("stage_loads"))
     )
     return replace(
@@ -64,8 +68,9 @@ def quieter(one: Measurement, other: Measurement, best_hz: float) -> Measurement
     )
 
 
-def _is_disturbed(loads: Sequence[Load]) -> bool:
-    return bool(find_contention(without_clocks(loads)))
+def trouble(loads: Sequence[Load], best_hz: float = 0.0) -> tuple[int, float]:
+    """How much something was disturbed, for comparison: the number of reasons, then `disturbance`."""
+    return len(find_contention(loads, best_hz)), disturbance(loads)
 
 
 def disturbance(loads: Sequence[Load]) -> float:

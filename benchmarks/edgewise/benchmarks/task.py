@@ -56,13 +56,14 @@ class Load:
     """What else used the machine during one slice of a measurement."""
 
     seconds: float  # length of the slice, > 0
-    others: float  # cores' worth of time that other processes took, >= 0
+    others: float  # cores' worth of time that other processes took; rounding may bring it a little below 0
     steal: float  # share of the cores' time that the hypervisor took from this machine, 0-1
     pressure: float  # share of time in which some task waited for a core, 0-1; 0 where the system does not tell
     stopped: float  # share of time in which a container's limit kept its tasks from running, >= 0
     clock_hz: float  # of the cores at the end of the slice, the mean; 0 where the system does not tell
     memory: float = 0.0  # share of time in which some task waited for memory, 0-1; 0 where the system does not tell
-    counters: int = 1  # of cores that were read; each may be wrong by a tick
+    cores: int = 1  # that were counted
+    roundings: int = 1  # numbers of the system that went into it, each rounded down to a tick at either end
 
 
 @dataclass(frozen=True)

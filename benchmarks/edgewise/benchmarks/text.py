@@ -55,7 +55,7 @@ def span(interval: Interval) -> str:
 
 def bulk(row: Row) -> str:
     """How far many photos at once went apart from round to round; empty where there was one round only."""
-    found = row.offline.images_per_second if row.offline and len(row.rates) > 1 else None
+    found = row.offline.images_per_second if row.offline and row.offline.rounds > 1 else None
     return f"{rate(found.low)}–{rate(found.high)}" if found else ""
 
 

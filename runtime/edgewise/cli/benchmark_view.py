@@ -91,7 +91,7 @@ def _cells(row: Row) -> Iterator[Text | str]:
             text.signed(difference.points.value) if difference else "reference" if entry.is_reference else "",
         )
     )
-    busy = _text("contended" if row.contention.contended else text.span(latency.p50_interval))
+    busy = _text("busy" if row.contention.contended else text.span(latency.p50_interval))
     yield _text(text.milliseconds(latency.p50)).append("\n").append(busy)
     yield f"{text.milliseconds(latency.p90)}\n{text.milliseconds(latency.p99)}"
     yield _watched(text.rate(row.offline.images_per_second.value), row.offline.disturbed) if row.offline else ""
@@ -101,7 +101,7 @@ def _cells(row: Row) -> Iterator[Text | str]:
 
 def _watched(figure: str, disturbed: Sequence[str]) -> str:
     """A figure, and below it a word where something else used the machine."""
-    return f"{figure}\ncontended" if disturbed else figure
+    return f"{figure}\nbusy" if disturbed else figure
 
 
 def _told(results: Results) -> Iterator[tuple[str, str]]:
