@@ -133,8 +133,8 @@ def test_what_few_photos_rule_out_by_chance_is_told(results: Results) -> None:
 
     rows = changed(results, unlucky)
     int8 = tuple(row for row in rows if row.entry.scheme == "int8" and row.entry.kind is Kind.VARIANT)
-    files = len({row.entry.name for row in int8})
-    told = f"of {files} files that lost more than 1 point these photos do not prove that it is more"
+    others = len({(row.entry.name, row.entry.backend) for row in int8})
+    told = f"{others} others were left out for losing over 1 point, which these photos do not prove"
     found = recommend(rows, Limits())
     assert found is not None
     assert found.met

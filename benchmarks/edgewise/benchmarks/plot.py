@@ -128,6 +128,7 @@ def _label(axes: Any, rows: Sequence[Row], named: Sequence[Row], renderer: Any) 
     points = [axes.transData.transform((row.latency.p50, 100 * _top1(row).share)) for row in rows]
     taken = [Bbox.from_bounds(x - 9, y - 9, 18, 18) for x, y in points]
     bars = [bar.get_window_extent(renderer) for bar in axes.lines]
+    leaders: list[Any] = []
     for row, name in zip(named, short_names(named), strict=True):
         place = (row.latency.p50, 100 * _top1(row).share)
         written = axes.annotate(
@@ -136,9 +137,25 @@ def _label(axes: Any, rows: Sequence[Row], named: Sequence[Row], renderer: Any) 
         )  # fmt: skip
         # Labels are placed within the axes as they are, so they must not move them.
         written.set_in_layout(False)
-        costs = [_move(written, place, renderer, inside, taken, bars) for place in PLACES]
+        costs = []
+        for where in PLACES:
+            cost = _move(written, where, renderer, inside, taken, bars)
+            box, leader = _extent(written, renderer), _leader(axes.transData.transform(place), written, renderer)
+            crossed = sum(leader.intersects_bbox(label, filled=False) for label in taken[len(points) :])
+            crossed += sum(other.intersects_bbox(box, filled=False) for other in leaders)
+            costs.append(cost + 500 * crossed)
         _move(written, PLACES[costs.index(min(costs))], renderer, inside, taken, bars)
         taken.append(_extent(written, renderer))
+        leaders.append(_leader(axes.transData.transform(place), written, renderer))
+
+
+def _leader(point: tuple[float, float], written: Any, renderer: Any) -> Any:
+    """The line from a point to the nearest side of its label."""
+    from matplotlib.path import Path
+
+    box = _extent(written, renderer)
+    ends = zip(point, (box.x0, box.y0), (box.x1, box.y1), strict=True)
+    return Path([tuple(point), tuple(min(max(at, low), high) for at, low, high in ends)])
 
 
 def _move(

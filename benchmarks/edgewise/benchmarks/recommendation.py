@@ -159,14 +159,15 @@ def _nearest(candidates: Sequence[_Candidate], limits: Limits) -> Recommendation
 
 
 def _by_chance(candidates: Sequence[_Candidate], limits: Limits) -> Iterator[str]:
-    """How many files were ruled out by their drop alone, though their interval does not."""
+    """How many files, each engine by itself, were ruled out by their drop alone, though their interval does not."""
     others = Limits(None, limits.max_latency, limits.max_size)
     most = limits.max_drop or 0.0
     ruled_out = [each for each in candidates if _misses(each, limits) and not _misses(each, others)]
-    if files := {each.row.entry.name for each in ruled_out if each.drop.low <= most + _HAIR}:
+    entries = (each.row.entry for each in ruled_out if each.drop.low <= most + _HAIR)
+    if others_too := {(entry.path, entry.backend, entry.provider) for entry in entries}:
         points = f"{most:g} point{'' if most == 1 else 's'}"
-        lost = f"{text.count(len(files), 'file')} that lost more than {points}"
-        yield f"of {lost} these photos do not prove that it is more"
+        were = "1 other was" if len(others_too) == 1 else f"{len(others_too)} others were"
+        yield f"{were} left out for losing over {points}, which these photos do not prove"
 
 
 def _asked(limits: Limits) -> str:
