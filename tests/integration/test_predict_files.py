@@ -300,7 +300,7 @@ def test_a_folder_made_to_break_it_gives_a_row_for_each_file(
 
 
 def test_a_terminal_shows_how_many_how_fast_and_how_long(folder: Path) -> None:
-    for number in range(400):
+    for number in range(2000):
         os.link(folder / "photos/a.png", folder / f"photos/{number}.png")
     ours, theirs = pty.openpty()
     environment = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
@@ -316,8 +316,8 @@ def test_a_terminal_shows_how_many_how_fast_and_how_long(folder: Path) -> None:
     os.close(ours)
     assert process.returncode == 0
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
-    assert re.search(r"photos .* \d+/404 +\d+/s +0:00:\d\d left (0:00:\d\d|-:--:--)", text), text[-2000:]
-    assert re.search(r"[\r\n]404 photos in \d+\.\d s: [\d.,]+ images/s on onnxruntime cpu fp32", text)
+    assert re.search(r"photos .* \d+/2004 +\d+/s +0:00:\d\d left (0:00:\d\d|-:--:--)", text), text[-2000:]
+    assert re.search(r"[\r\n]2,?004 photos in \d+\.\d s: [\d.,]+ images/s on onnxruntime cpu fp32", text)
 
 
 def test_a_picture_that_would_fill_the_memory_is_refused_and_takes_none(folder: Path) -> None:

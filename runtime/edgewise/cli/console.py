@@ -96,29 +96,37 @@ class ConsoleReporter:
             BarColumn,
             MofNCompleteColumn,
             Progress,
+            ProgressColumn,
+            Task,
             TextColumn,
             TimeElapsedColumn,
             TimeRemainingColumn,
         )
+        from rich.text import Text
+
+        class Rate(ProgressColumn):
+            """How many a second, as far as that is known when it is drawn."""
+
+            def render(self, task: Task) -> Text:
+                speed = task.finished_speed or task.speed
+                return Text(f"{speed:.{0 if speed >= 10 else 1}f}/s" if speed else "")
 
         console = Console(stderr=True)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
+            Rate(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         )
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-            task = progress.add_task(escape(name), total=total, note="", rate="")
+            task = progress.add_task(escape(name), total=total, note="")
 
             def step(done: int = 1, note: str = "") -> None:
-                speed = progress.tasks[0].speed
-                rate = f"{speed:.{0 if speed >= 10 else 1}f}/s" if speed else ""
-                progress.update(task, advance=done, note=escape(note), rate=rate)
+                progress.update(task, advance=done, note=escape(note))
 
             yield step
 
