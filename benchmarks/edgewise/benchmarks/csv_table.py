@@ -26,8 +26,9 @@ def to_csv(results: Results) -> str:
         "cpu": machine.cpu,
         "cores": machine.cores,
         "edgewise": results.edgewise,
+        "measured": results.started,
     }
-    lines = [{**_flat(row), **where, "measured": results.started} for row in results.rows]
+    lines = [{**_flat(row), **where} for row in results.rows]
     written = io.StringIO()
     table = CsvWriter(written)
     if lines:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from edgewise.benchmarks import text
 from edgewise.benchmarks.results import Results, Row
-from edgewise.runtime.engines.base import CPU
 from edgewise.spec.files import path_text
 
 HEADINGS = ("file", "backend", "threads", "top-1 (95%)", "points to reference (95%)", "p50 ms ({spread})", "p90 ms",
@@ -63,9 +62,7 @@ def _row(row: Row) -> str:
     difference = accuracy.difference if accuracy else None
     cells = (
         row.entry.name,
-        ("plain " if accuracy is None else "")
-        + row.entry.backend_name
-        + ("" if row.provider == CPU else f", {row.provider}"),
+        text.engine(row),
         str(row.threads),
         f"{text.percent(accuracy.top1.share)} ({text.interval(accuracy.top1)})" if accuracy else "",
         text.points(difference.points) if difference else "",

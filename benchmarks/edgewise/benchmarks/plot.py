@@ -131,6 +131,7 @@ def _label(axes: Any, rows: Sequence[Row], named: Sequence[Row], renderer: Any) 
     leaders: list[Any] = []
     for row, name in zip(named, short_names(named), strict=True):
         place = (row.latency.p50, 100 * _top1(row).share)
+        point = axes.transData.transform(place)
         written = axes.annotate(
             name, place, (0, 0), textcoords="offset points", color=INK, fontsize=9, zorder=4,
             arrowprops={"arrowstyle": "-", "color": QUIET, "linewidth": 0.8, "shrinkA": 1, "shrinkB": 7},
@@ -140,13 +141,13 @@ def _label(axes: Any, rows: Sequence[Row], named: Sequence[Row], renderer: Any) 
         costs = []
         for where in PLACES:
             cost = _move(written, where, renderer, inside, taken, bars)
-            box, leader = _extent(written, renderer), _leader(axes.transData.transform(place), written, renderer)
+            box, leader = _extent(written, renderer), _leader(point, written, renderer)
             crossed = sum(leader.intersects_bbox(label, filled=False) for label in taken[len(points) :])
             crossed += sum(other.intersects_bbox(box, filled=False) for other in leaders)
             costs.append(cost + 500 * crossed)
         _move(written, PLACES[costs.index(min(costs))], renderer, inside, taken, bars)
         taken.append(_extent(written, renderer))
-        leaders.append(_leader(axes.transData.transform(place), written, renderer))
+        leaders.append(_leader(point, written, renderer))
 
 
 def _leader(point: tuple[float, float], written: Any, renderer: Any) -> Any:

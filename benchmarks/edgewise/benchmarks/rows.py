@@ -55,7 +55,7 @@ def make_row(entry: Entry, found: Gathered, ceilings: Sequence[Ceiling] = (), be
         offline=_throughput(rates, best_hz),
         stages=_stages(rounds),
         start_ms=bootstrap_median([[done.start_ns / 1e6] for done in rounds]),
-        start_disturbed=_disturbed(done.start_loads for done in rounds),
+        start_disturbed=_disturbed(without_clocks(done.start_loads) for done in rounds),
         memory_bytes=found.memory_bytes,
         energy=_energy(rounds),
         sustained=_sustained(found.series),
@@ -76,13 +76,13 @@ def ceiling_share(entry: Entry, macs: int, milliseconds: float, ceilings: Sequen
 
 
 def _contention(found: Gathered, rounds: Sequence[Measurement], best_hz: float) -> Contention:
-    told = [reason for done in rounds for reason in find_contention(done.loads, best_hz)]
-    return Contention(bool(told), tuple(dict.fromkeys(told)), found.repeats)
+    told = _disturbed((done.loads for done in rounds), best_hz)
+    return Contention(bool(told), told, found.repeats)
 
 
-def _disturbed(rounds: Iterable[Sequence[Load]]) -> tuple[str, ...]:
-    """What disturbed starts or stages in any round, each of them judged by itself."""
-    return tuple(dict.fromkeys(reason for loads in rounds for reason in find_contention(without_clocks(loads))))
+def _disturbed(rounds: Iterable[Sequence[Load]], best_hz: float = 0.0) -> tuple[str, ...]:
+    """What disturbed any of the rounds, each of them judged by itself; every reason once."""
+    return tuple(dict.fromkeys(reason for loads in rounds for reason in find_contention(loads, best_hz)))
 
 
 def _throughput(rates: Sequence[Rate], best_hz: float) -> Throughput | None:
@@ -95,9 +95,9 @@ def _throughput(rates: Sequence[Rate], best_hz: float) -> Throughput | None:
     best = max(ways, key=lambda way: (ways.count(way), fastest[way]))
     counting = [rate for rate in told if _way(rate) == best]
     found = [rate.images_per_second for rate in counting]
-    disturbed = dict.fromkeys(reason for rate in counting for reason in find_contention(rate.loads, best_hz))
+    disturbed = _disturbed((rate.loads for rate in counting), best_hz)
     middle = bootstrap_median(found if len(found) > 1 else [[value] for value in found[0]])
-    return Throughput(middle, *best, tuple(disturbed), len(counting))
+    return Throughput(middle, *best, disturbed, len(counting))
 
 
 def _way(rate: Rate) -> tuple[int, int]:
@@ -111,7 +111,7 @@ def _stages(rounds: Sequence[Measurement]) -> Stages | None:
     if not sums.photos:
         return None
     parts = (sums.read, sums.decode, sums.resize, sums.inference)
-    disturbed = _disturbed(done.stage_loads for done in rounds)
+    disturbed = _disturbed(without_clocks(done.stage_loads) for done in rounds)
     read, decode, resize, inference, rest = (part / sums.photos / 1e6 for part in (*parts, sums.total - sum(parts)))
     return Stages(read, decode, resize, inference, rest, disturbed)
 

@@ -8,6 +8,7 @@ from edgewise.benchmarks.results import Kind, Results, Row
 from edgewise.benchmarks.side_by_side import change
 from edgewise.benchmarks.statistics import LEVEL, Interval, Share, confidence
 from edgewise.benchmarks.verdict import Verdict
+from edgewise.runtime.engines.base import CPU
 
 WITHHELD = "–"
 """Stands where a percentile is withheld."""
@@ -51,6 +52,12 @@ def plain(text: str) -> str:
 def span(interval: Interval) -> str:
     """The two ends of an interval of times."""
     return f"{milliseconds(interval.low)}–{milliseconds(interval.high)}"
+
+
+def engine(row: Row) -> str:
+    """What computes a row: its backend, and what is not the CPU; "plain" before it where it is the shortest script."""
+    plain_loop = "plain " if row.entry.kind is Kind.PLAIN else ""
+    return f"{plain_loop}{row.entry.backend_name}" + ("" if row.provider == CPU else f", {row.provider}")
 
 
 def bulk(row: Row) -> str:

@@ -77,13 +77,10 @@ def _table(results: Results) -> Any:
 
 def _cells(row: Row) -> Iterator[Text | str]:
     from edgewise.benchmarks import text
-    from edgewise.benchmarks.results import Kind
 
     entry, latency, accuracy = row.entry, row.latency, row.accuracy
-    plain = "plain " if entry.kind is Kind.PLAIN else ""
     threads = f", {text.count(row.threads, 'thread')}" if entry.shows_threads else ""
-    provider = "" if row.provider == "cpu" else f", {row.provider}"
-    yield _text(entry.name).append("\n").append(_text(f"{plain}{entry.backend_name}{provider}{threads}", "dim"))
+    yield _text(entry.name).append("\n").append(_text(f"{text.engine(row)}{threads}", "dim"))
     difference = accuracy.difference if accuracy else None
     yield "\n".join(
         (
