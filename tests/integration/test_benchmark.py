@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,7 +12,7 @@ from typer.testing import CliRunner
 
 from edgewise.benchmarks import runner
 from edgewise.benchmarks.processes import FreshProcesses
-from edgewise.benchmarks.request import EFFORTS, Request
+from edgewise.benchmarks.request import Request
 from edgewise.benchmarks.results import Kind, Results, read_results
 from edgewise.benchmarks.runner import Step, run_benchmark
 from edgewise.cli import main
@@ -127,8 +126,8 @@ def test_what_cannot_be_read_is_told_and_everything_is_kept(measured: tuple[Resu
 
 
 def test_the_network_of_a_run_is_the_reference(photos: Path, tmp_path: Path) -> None:
+    from edgewise.benchmarks.queries import measure_latency
     from edgewise.benchmarks.task import Job, Task
-    from edgewise.benchmarks.worker import measure_latency
     from edgewise.train.architecture import Architecture, keep_blocks
     from edgewise.train.network import build
     from edgewise.train.recipe import Recipe
@@ -218,7 +217,8 @@ def test_an_interrupted_benchmark_goes_on_and_what_it_chooses_is_what_predict_ta
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(EFFORTS, "quick", replace(EFFORTS["quick"], photos=6))  # of the 7
+    for number in ("FEWEST", "MOST"):
+        monkeypatch.setattr(f"edgewise.benchmarks.request.{number}", 6)  # of the 7 photos
     with monkeypatch.context() as patch:
         patch.setattr(runner, "write_reports", interrupt)
         assert CliRunner().invoke(main.app, words).exit_code != 0

@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from edgewise.benchmarks.recommendation import Limits, recommend
-from edgewise.benchmarks.results import Failure, Results
+from edgewise.benchmarks.results import Failure, Results, Row
 from edgewise.cli.benchmark_view import print_json, print_table
 
 
@@ -36,6 +36,18 @@ def test_the_table_fits_a_terminal(
     assert "How certain: certainly the fastest of them" in told
     assert "not faster? the CPU has no VNNI" in told
     assert "[red]bad.tflite on OpenVINO, 2 threads was not measured: killed by SIGSEGV" in told
+
+
+def test_what_was_measured_of_no_row_has_no_column(results: Results, capsys: pytest.CaptureFixture[str]) -> None:
+    def looked_at(row: Row) -> Row:
+        few = replace(row.latency, p10=None, p90=None, p99=None)
+        return replace(row, latency=few, offline=None, memory_bytes=0, rounds=row.rounds[:1])
+
+    settings = replace(results.settings, rounds=1, offline_rounds=0, mode="quick")
+    print_table(replace(results, rows=tuple(map(looked_at, results.rows)), settings=settings))
+    first, second = (line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(("file", "back")))
+    assert first == ["file", "top-1", "p50", "ms", "size", "start"]
+    assert second == ["backend", "points", "one", "round", "s"]
 
 
 def test_what_is_missed_is_told(results: Results, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from edgewise.benchmarks.accuracy import auroc, macro_f1, make_accuracy, reliability
-from edgewise.benchmarks.answers import Answers, Listing, collect
+from edgewise.benchmarks.answers import Answers, Listing, Sheet, collect
 from edgewise.benchmarks.packing import unpack
+from edgewise.benchmarks.task import Answered
 from edgewise.spec import PhotoError
 
 LABELS = ("a", "b", "c", "d", "e", "f")
@@ -101,11 +102,13 @@ def test_answers_are_told_by_name_so_that_another_order_of_labels_is_no_matter(t
     rows = np.array([[0.1, 0.2, 0.7], [0.2, 0.5, 0.3], [0.6, 0.3, 0.1]], np.float32)
     pictures = [np.full((1, 1, 3), n, np.uint8) for n in range(3)]
     given = [pictures[0], pictures[1], PhotoError("bad is empty"), pictures[2]]
-    found, errors = collect(
-        listing, ("c", "b", "a"), given, lambda batches: (rows[batch[:, 0, 0, 0]] for batch in batches), batch=2
-    )
+    sheet = Sheet(listing, ("c", "b", "a"))
+    collect(sheet, given, lambda batches: (rows[batch[:, 0, 0, 0]] for batch in batches), batch=2)
+    found = sheet.answers
     assert list(found.answer) == [0, 1, -1, 2]
-    assert errors == ["bad is empty"]
+    assert sheet.told(0.5) == Answered(
+        photos=4, unreadable=1, unreadable_shown=("bad is empty",), threshold=0.5, labels=("c", "b", "a")
+    )
     assert found.truth[[0, 1, 3]] == pytest.approx([0.7, 0.5, 0.6])
     found.write(tmp_path / "answers.npz")
     again = Answers.read(tmp_path / "answers.npz")

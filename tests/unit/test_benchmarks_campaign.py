@@ -1,125 +1,23 @@
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from made_up_machine import MILLION, KilledError, Machine, campaign, plan, rows
 
-from edgewise.benchmarks.answers import Answers, Listing, arrays_of
-from edgewise.benchmarks.campaign import Campaign, Photos, Step
 from edgewise.benchmarks.entry import Entry, Kind
 from edgewise.benchmarks.figures import Ceiling, Energy
-from edgewise.benchmarks.journal import Journal
-from edgewise.benchmarks.plan import Plan, make_plan
-from edgewise.benchmarks.processes import Done, failed
-from edgewise.benchmarks.request import EFFORTS, Request
+from edgewise.benchmarks.processes import failed
+from edgewise.benchmarks.request import Request
 from edgewise.benchmarks.results import Failure, Row
 from edgewise.benchmarks.rows import Gathered, make_row
-from edgewise.benchmarks.task import Answered, Job, Load, Measurement, Peak, Rate, Series, StageSums, Task
-from edgewise.benchmarks.ways import Ways
+from edgewise.benchmarks.task import Job, Measurement, Peak, Rate, Task
 from edgewise.spec import InputError, OutputError
 
-TINY = Path(__file__).parents[1] / "data"
-EFFORT = replace(EFFORTS[""], rounds=4)
-MILLION = 1_000_000
 ENTRY = Entry("a.onnx", "a.onnx", "onnx", "fp32", "onnxruntime", "", 1)
-
-
-class KilledError(Exception):
-    """The benchmark's process is killed."""
-
-
-class Machine:
-    """Processes that nobody starts, on a machine that others use during some of the rounds."""
-
-    def __init__(
-        self,
-        is_busy: Callable[[int], bool] = lambda _: False,
-        dies_at: int = 10**9,
-        in_bulk: Callable[[int], bool] = lambda _: False,
-    ) -> None:
-        self.tasks: list[Task] = []
-        self._in_bulk = in_bulk
-        self._is_busy, self._dies_at = is_busy, dies_at
-
-    def run(self, task: Task, *, photos: int = 0, memory: bool = False) -> Done:
-        if len(self.tasks) == self._dies_at:
-            raise KilledError
-        assert photos <= 3
-        self.tasks.append(task)
-        answer = self._answer(task, memory=memory)
-        if isinstance(answer, Done):
-            return answer
-        return Done(json.loads(json.dumps(asdict(answer))), 150 * MILLION if memory else 0)
-
-    def _answer(self, task: Task, *, memory: bool) -> Any:
-        rounds = sum(1 for each in self.tasks if each.job is Job.LATENCY)
-        busy = not memory and task.job is Job.LATENCY and self._is_busy(rounds)
-        loads = (Load(1.0, 0.9 if busy else 0.0, 0.0, 0.0, 0.0, 3e9),)
-        if task.job is Job.CEILING:
-            return Peak(fp32_gflops=50.0 * task.threads, int8_gops=200.0 * task.threads, method="by hand")
-        if task.job is Job.OFFLINE:
-            busy = self._in_bulk(sum(1 for each in self.tasks if each.job is Job.OFFLINE))
-            loads = (replace(loads[0], others=0.9 if busy else 0.0),)
-            return Rate(batch=1, streams=task.threads, images_per_second=(100.0, 101.0), loads=loads)
-        if task.job is Job.SUSTAIN:
-            return Series(seconds=60, medians_ns=(5, 6), first_ns=5, last_ns=6)
-        if task.job is Job.ACCURACY:
-            self._answers(task)
-            return Answered(photos=3, labels=("blue", "green", "red"), threshold=0.5)
-        return Measurement(
-            threads=task.threads, provider="cpu", precision="fp32", sha256=self.sha256(task), start_ns=400 * MILLION,
-            stable=True, samples_ns=((9 if busy else 5) * MILLION,) * 20, loads=loads,
-            stages=StageSums(2, 2 * MILLION, 4 * MILLION, 6 * MILLION, 8 * MILLION, 24 * MILLION),
-        )  # fmt: skip
-
-    def sha256(self, task: Task) -> str:
-        return next(entry.sha256 for entry in plan().entries if entry.path == task.path)
-
-    def _answers(self, task: Task) -> None:
-        right = np.array([0, 1, 2], np.int32)
-        Answers(right, np.ones(3, np.float32), np.ones(3, np.float32), np.zeros(3, np.int32)).write(
-            arrays_of(task.result)
-        )
-
-
-def plan() -> Plan:
-    return make_plan(TINY / "tiny.onnx", "none", Ways((1, 2), backends=("onnxruntime",)))
-
-
-def campaign(
-    folder: Path,
-    machine: Machine,
-    *,
-    resume: bool = False,
-    sustain: float = 0,
-    entries: tuple[Entry, ...] = (),
-    **changed: Any,
-) -> Campaign:
-    listing = Listing(("blue", "green", "red"), ("b.png", "g.png", "r.png"), (0, 1, 2))
-    steps: list[Step] = []
-    made = Campaign(
-        replace(plan(), entries=entries or plan().entries), Photos(listing, folder / "photos.json", "r.png", {}),
-        replace(EFFORT, **changed), seed=0,
-        sustain_minutes=sustain, identity={"machine": "this"}, processes=machine,
-        journal=Journal(folder, resume=resume, overwrite=False), bare_bytes=10 * MILLION, progress=steps.append,
-    )  # fmt: skip
-    made.steps = steps  # type: ignore[attr-defined]
-    return made
-
-
-def rows(done: Campaign) -> list[Row]:
-    made = [
-        make_row(e, f, done.ceilings, done.best_hz(e.threads))
-        for e, f in zip(plan().entries, done.gathered, strict=True)
-    ]
-    assert all(isinstance(row, Row) for row in made), made
-    return [row for row in made if isinstance(row, Row)]
 
 
 def test_every_row_gets_its_figures(tmp_path: Path) -> None:
@@ -317,22 +215,6 @@ def test_quick_is_short_and_impossible_times_are_refused() -> None:
     for wrong in (replace(request, seconds=0.0), replace(request, sustain_minutes=-1.0), replace(request, mode="slow")):
         with pytest.raises(InputError):
             wrong.effort()
-
-
-def test_a_first_look_takes_fewer_processes_and_no_batches(tmp_path: Path) -> None:
-    machine, entries = Machine(), plan().entries
-    reference = replace(entries[0], kind=Kind.REFERENCE, backend="keras", format="run")
-    first_look = campaign(tmp_path, machine, entries=(*entries, reference), first_look=True)
-    first_look.run()
-    last = first_look.steps[-1]  # type: ignore[attr-defined]
-    assert last.done == last.total == first_look.steps[0].total  # type: ignore[attr-defined]
-    jobs = Counter((task.job, task.kind) for task in machine.tasks)
-    assert (jobs[Job.OFFLINE, Kind.REFERENCE], jobs[Job.OFFLINE, Kind.VARIANT]) == (0, 2 * EFFORT.offline_rounds)
-    assert (jobs[Job.LATENCY, Kind.REFERENCE], jobs[Job.LATENCY, Kind.VARIANT]) == (
-        EFFORT.rounds,
-        2 * EFFORT.rounds + 2,
-    )
-    assert {task.batches for task in machine.tasks if task.job is Job.OFFLINE} == {(1,)}
 
 
 def test_an_entry_without_any_round_is_a_failure() -> None:

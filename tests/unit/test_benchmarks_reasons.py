@@ -236,8 +236,13 @@ def test_only_rows_that_gain_less_than_expected_are_looked_at() -> None:
     single = row(12.0, threads=1)
     rows = (twin, slow, fast, single)
     assert [falls_short(each, rows, X86) for each in rows] == [False, True, False, False]
-    looked_at: list[str] = []
-    found = with_reasons(rows, replace(X86, flags=("avx2",)), progress=looked_at.append)
-    assert looked_at == [slow.title]
+    looked_at: list[Row] = []
+
+    def look_at(row: Row) -> Evidence:
+        looked_at.append(row)
+        return Evidence()
+
+    found = with_reasons(rows, replace(X86, flags=("avx2",)), look_at=look_at)
+    assert looked_at == [slow]
     assert [bool(each.reasons) for each in found] == [False, True, False, False]
     assert "cpu-lacks" in {reason.kind for reason in found[1].reasons}

@@ -65,6 +65,15 @@ def test_a_quiet_measurement_needs_few_words(results: Results) -> None:
     assert told == "Nothing was measured on the machine's GPU (NVIDIA L4): no engine here computes on it."
 
 
+def test_files_that_were_not_shown_to_be_faster_share_a_remark(results: Results) -> None:
+    one_round = tuple(replace(row, rounds=row.rounds[:1]) for row in results.rows)
+    (told,) = (line for line in make_remarks(one_round, results.data, results.machine) if "float twin" in line)
+    assert told == (
+        "Not shown to be faster than the float twin here: clothes-fp16.onnx on OpenVINO, 2 threads (79.8 against "
+        "63 ms); clothes-fp16.onnx on ONNX Runtime, 2 threads (103 against 81 ms)."
+    )
+
+
 def test_an_engine_that_cuts_sums_off_is_named(results: Results) -> None:
     old, new = (replace(results.machine, flags=("sse4_2", "avx2", *more)) for more in ((), ("avx512_vnni",)))
     (told,) = (line for line in make_remarks(results.rows, results.data, old) if "cuts sums" in line)

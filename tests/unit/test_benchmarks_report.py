@@ -73,6 +73,24 @@ def test_the_page_needs_nothing_from_outside(page: str) -> None:
     assert read.handlers == []
 
 
+def test_of_few_photos_the_headline_tells_the_number(results: Results) -> None:
+    first, *others = results.rows
+    assert first.accuracy is not None
+    of_few = replace(first, accuracy=replace(first.accuracy, top1=share(2, 11)))
+    told = headline(replace(results, rows=(of_few, *others), recommendation=None))
+    assert told.startswith("2 of 11 photos right in ")
+
+
+def test_one_round_and_no_bulk_are_told_as_they_are(results: Results) -> None:
+    settings = replace(results.settings, seconds=10.0, rounds=1, offline_rounds=0, mode="quick")
+    rows = tuple(replace(row, rounds=row.rounds[:1], rates=(), offline=None) for row in results.rows)
+    looked_at = replace(results, settings=settings, rows=rows)
+    told = re.sub(r"\s+", " ", Page(to_html(looked_at)).content)
+    assert "of each row were measured in 1 round, each in a fresh child process" in told
+    assert "how far the queries of its one process leave it open; other processes may differ more." in told
+    assert "1 round of 10 s, seed 0" in to_markdown(looked_at)
+
+
 def test_the_page_tells_every_part(page: str) -> None:
     told = re.sub(r"\s+", " ", Page(page).content)
     for part in (

@@ -15,9 +15,9 @@ from edgewise.benchmarks.entry import Kind
 from edgewise.benchmarks.latency import MonotonicClock
 from edgewise.benchmarks.plain import LOOPS
 from edgewise.benchmarks.processes import FreshProcesses
+from edgewise.benchmarks.queries import measure_latency
 from edgewise.benchmarks.task import Job, Measurement, Task
 from edgewise.benchmarks.typed import from_data
-from edgewise.benchmarks.worker import measure_latency
 from edgewise.runtime.classifier import Classifier
 
 TINY = Path(__file__).parents[1] / "data"

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgewise.benchmarks import answers
-from edgewise.benchmarks.answers import Listing, collect
+from edgewise.benchmarks.answers import Listing, Sheet, collect
 from edgewise.benchmarks.latency import MonotonicClock
 from edgewise.benchmarks.networks import Network
 from edgewise.benchmarks.stages import time_stages
@@ -78,9 +78,8 @@ def seen_by_benchmark(classifier: Classifier) -> Any:
         network = Network(run, np.zeros(0), 1, labels=classifier.labels, height=SIDE, width=SIDE)
         assert time_stages(network, [str(path)], MonotonicClock(), 0).photos == 1
         listing = Listing(classifier.labels, (str(path),), (0,))
-        collect(
-            listing, classifier.labels, [answers._prepare(str(path), network)], lambda batches: map(run, batches), 1
-        )
+        prepared = [answers._prepare(str(path), network)]
+        collect(Sheet(listing, classifier.labels), prepared, lambda batches: map(run, batches), 1)
         return seen
 
     return see

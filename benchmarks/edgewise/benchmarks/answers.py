@@ -47,6 +47,10 @@ class Listing:
         """Write it as JSON; bytes of a path that are not UTF-8 survive. Raises OutputError."""
         write_text(path, json.dumps([self.labels, self.photos, self.classes]))
 
+    def named(self) -> set[str]:
+        """Labels of the photos."""
+        return {self.labels[index] for index in self.classes if index >= 0}
+
     @staticmethod
     def read(path: Path) -> Listing:
         """Read what `write` wrote."""
@@ -89,21 +93,16 @@ def answer_all(task: Task) -> Answered:
     listing = Listing.read(Path(task.listing))
     with ExitStack() as stack:
         network, run, batch = _open(task, stack)
-        check_labels({listing.labels[index] for index in listing.classes if index >= 0}, network.labels, task.path)
+        check_labels(listing.named(), network.labels, task.path)
         prepared = stack.enter_context(
             Ahead(
                 lambda path: _prepare(path, network), listing.photos, workers=usable_cores(), ahead=4 * usable_cores()
             )
         )
-        answers, unreadable = collect(listing, network.labels, prepared, run, batch)
-    answers.write(arrays_of(task.result))
-    return Answered(
-        photos=len(listing.photos),
-        unreadable=len(unreadable),
-        unreadable_shown=tuple(unreadable[:SHOWN]),
-        threshold=network.threshold,
-        labels=network.labels,
-    )
+        sheet = Sheet(listing, network.labels)
+        collect(sheet, prepared, run, batch)
+    sheet.answers.write(arrays_of(task.result))
+    return sheet.told(network.threshold)
 
 
 def _open(task: Task, stack: ExitStack) -> tuple[Network, Callable[[Iterable[Any]], Iterator[Any]], int]:
@@ -122,40 +121,62 @@ def _prepare(path: str, network: Network) -> Picture | PhotoError:
         return error
 
 
+class Sheet:
+    """Answers to the photos of a listing, filled in one by one."""
+
+    def __init__(self, listing: Listing, labels: Sequence[str]) -> None:
+        """Begin with none.
+
+        Args:
+            listing: the photos.
+            labels: of the network, in index order; each is one of the listing's.
+        """
+        count = len(listing.photos)
+        self.answers = Answers(
+            np.full(count, UNREADABLE, np.int32), np.zeros(count, np.float32), np.zeros(count, np.float32),
+            np.zeros(count, np.int32),
+        )  # fmt: skip
+        self.unreadable: list[str] = []  # why photos could not be read
+        self._labels, self._classes = tuple(labels), listing.classes
+        self._places = [listing.labels.index(label) for label in labels]
+        self._columns = {place: number for number, place in enumerate(self._places)}
+
+    def put(self, photo: int, row: NDArray[np.float32]) -> None:
+        """Fill in the ``(classes,)`` probabilities of a photo of the listing."""
+        best = int(row.argmax())
+        self.answers.answer[photo], self.answers.probability[photo] = self._places[best], row[best]
+        if (true := self._columns.get(self._classes[photo])) is not None:
+            self.answers.truth[photo], self.answers.rank[photo] = row[true], int((row > row[true]).sum())
+
+    def told(self, threshold: float | None) -> Answered:
+        """What there is to say of it, with the threshold that is stored in the network's file."""
+        return Answered(
+            photos=len(self._classes),
+            unreadable=len(self.unreadable),
+            unreadable_shown=tuple(self.unreadable[:SHOWN]),
+            threshold=threshold,
+            labels=self._labels,
+        )
+
+
 def collect(
-    listing: Listing,
-    labels: Sequence[str],
+    sheet: Sheet,
     pictures: Iterable[Picture | PhotoError],
     run: Callable[[Iterable[Any]], Iterator[NDArray[np.float32]]],
     batch: int,
-) -> tuple[Answers, list[str]]:
+) -> None:
     """Bring pictures through a network in batches.
 
     Args:
-        listing: whose photos the pictures are, in order.
-        labels: of the network, in index order; each is one of the listing's.
-        pictures: ``(height, width, 3)`` uint8, or why there is none.
+        sheet: where the answers are filled in.
+        pictures: ``(height, width, 3)`` uint8 of each photo of its listing, in order, or why there is none.
         run: gives ``(n, classes)`` probabilities for each ``(n, height, width, 3)`` batch, in order.
         batch: pictures at once.
-
-    Returns:
-        The answers, and why photos could not be read.
     """
-    count, errors, seen = len(listing.photos), list[str](), list[int]()
-    places = np.array([listing.labels.index(label) for label in labels], np.int32)
-    column = {int(place): number for number, place in enumerate(places)}
-    answers = Answers(
-        np.full(count, UNREADABLE, np.int32), np.zeros(count, np.float32), np.zeros(count, np.float32),
-        np.zeros(count, np.int32),
-    )  # fmt: skip
-    rows = (row for rows in run(_batches(pictures, seen, errors, batch)) for row in rows)
+    seen = list[int]()
+    rows = (row for rows in run(_batches(pictures, seen, sheet.unreadable, batch)) for row in rows)
     for number, row in enumerate(rows):
-        photo = seen[number]
-        best = int(row.argmax())
-        answers.answer[photo], answers.probability[photo] = places[best], row[best]
-        if (true := column.get(listing.classes[photo])) is not None:
-            answers.truth[photo], answers.rank[photo] = row[true], int((row > row[true]).sum())
-    return answers, errors
+        sheet.put(seen[number], row)
 
 
 def _batches(

@@ -3,52 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any
 
 from edgewise.benchmarks.accuracy import make_accuracy
-from edgewise.benchmarks.answers import Answers, Listing, arrays_of
+from edgewise.benchmarks.answers import Answers, arrays_of
+from edgewise.benchmarks.asking import Answer, Asker, Photos, Step
 from edgewise.benchmarks.contention import find_contention, without_clocks
 from edgewise.benchmarks.cores import pin
 from edgewise.benchmarks.entry import Entry, Kind
+from edgewise.benchmarks.evidence import Evidence, collect
 from edgewise.benchmarks.figures import Ceiling, highest
 from edgewise.benchmarks.journal import Journal
+from edgewise.benchmarks.latency import AT_LEAST, WINDOW, Clock, MonotonicClock
 from edgewise.benchmarks.plan import Plan
 from edgewise.benchmarks.processes import Processes
 from edgewise.benchmarks.request import Effort
+from edgewise.benchmarks.results import Row
 from edgewise.benchmarks.rows import Gathered
 from edgewise.benchmarks.schedule import TRIES, best_clock, contended, quieter, rounds_in_turn, trouble
 from edgewise.benchmarks.task import Answered, Job, Load, Measurement, Peak, Rate, Series, Task
-from edgewise.benchmarks.typed import from_data
 from edgewise.runtime.engines.base import CPU
 
 MEMORY_SECONDS = 0.2
 """Of single queries, while memory is sampled."""
 
+CALLS = 1 + 2 * WINDOW + AT_LEAST
+"""Photos that a process of single queries answers at least."""
+
+PROFILES = "profiles of what is not faster than expected"
+CALLS_OF_A_PROFILE = 25
+"""Photos that take as long as a profile, beside the start."""
+
 STAGES_PHOTOS = 32
 """Photos of one round whose stages are timed at most."""
-
-Answer = TypeVar("Answer", Answered, Measurement, Peak, Rate, Series)
-
-
-@dataclass(frozen=True)
-class Step:
-    """Where the benchmark is."""
-
-    done: int  # measurements behind us
-    total: int  # repeats of disturbed rounds come on top
-    title: str  # what is measured now
-
-
-@dataclass(frozen=True)
-class Photos:
-    """The photos of a campaign, as its processes read them."""
-
-    listing: Listing
-    path: Path  # of the written listing
-    readable: str  # path of one that can be read: the query
-    pictures: Mapping[tuple[int, int], Path]  # .npy of the query for each height and width
 
 
 class Campaign:
@@ -66,6 +54,7 @@ class Campaign:
         processes: Processes,
         journal: Journal,
         bare_bytes: int,
+        clock: Clock | None = None,
         progress: Callable[[Step], None] = lambda _: None,
     ) -> None:
         """Measure nothing yet.
@@ -80,37 +69,63 @@ class Campaign:
             processes: does the jobs.
             journal: keeps their answers.
             bare_bytes: memory of a Python that does nothing.
+            clock: tells how much of the time is left that there is; None: the machine's.
             progress: is told before each measurement.
         """
         self._plan, self._photos, self._effort, self._seed = plan, photos, effort, seed
-        self._sustain_minutes, self._identity = sustain_minutes, identity
-        self._processes, self._journal, self._bare, self._progress = processes, journal, bare_bytes, progress
-        self.gathered = [Gathered(macs=self._macs(entry), error=entry.error) for entry in plan.entries]
+        self._sustain_minutes, self._bare = sustain_minutes, bare_bytes
+        self._asker = Asker(plan, photos, identity, processes, journal, progress)
+        self.gathered = [Gathered(macs=plan.macs(entry), error=entry.error) for entry in plan.entries]
         self.ceilings: tuple[Ceiling, ...] = ()
         self.answered: Answered | None = None  # of the first file whose photos were answered
-        self._done = 0
+        self.left_out: list[str] = []  # what there was no time for
+        self._clock = clock or MonotonicClock()
+        self._began = self._clock.now()
 
     def run(self) -> None:
         """Measure everything."""
+        self._asker.total = self._total()
         self._ceilings("before")
         self._accuracies()
-        own = [index for index in self._able() if self._is_whole(self._plan.entries[index])]
-        for index in own:
-            self._memory(index)
-        for number, index in self._in_turn(own, self._effort.offline_rounds):
-            self.gathered[index].rates[number] = self._rate(index, number)
+        self._memory(self._whole())
+        self._bulk(self._whole())
         for number, index in self._in_turn(self._able(), self._effort.rounds):
             self.gathered[index].rounds[number] = self._round(index, number, 0)
         self._repeats()
-        for index in self._able():
-            if self._sustain_minutes and self._is_widest(index):
-                self._sustain(index)
+        self._sustain()
         self._ceilings("after")
         self.say("done")
 
+    def evidence(self, row: Row) -> Evidence:
+        """Look for why a row is not faster, by a profile where there is time for it."""
+        self._asker.say(f"why not faster: {row.title}")
+        seconds = (CALLS_OF_A_PROFILE * row.latency.p50 + (row.start_ms.value if row.start_ms else 0.0)) / 1e3
+        if not (profiled := self.has_time(seconds)) and PROFILES not in self.left_out:
+            self.left_out.append(PROFILES)
+        return collect(row.entry, profiled=profiled)
+
+    def has_time(self, seconds: float) -> bool:
+        """Whether something that takes so long ends within the time that there is."""
+        return (self._clock.now() - self._began) / 1e9 + seconds <= self._effort.within
+
+    def _needs(self, rows: Iterable[int], seconds: float) -> float:
+        """Seconds for a process of each row that asks for so long, told from the first round of them."""
+        rounds = [self.gathered[index].rounds[0] for index in rows]
+        return sum(done.start_ns / 1e9 + max(seconds, CALLS * max(done.samples_ns, default=0) / 1e9) for done in rounds)
+
     def say(self, title: str) -> None:
         """Show what is done when everything is measured."""
-        self._progress(Step(self._done, self._done, title))
+        self._asker.say(title)
+
+    @property
+    def rounds(self) -> int:
+        """Of single queries, of the rows that did not fail."""
+        return max([1, *(len(found.rounds) for found in self.gathered)])
+
+    @property
+    def offline_rounds(self) -> int:
+        """The same of many photos at once."""
+        return max([0, *(len(found.rates) for found in self.gathered)])
 
     def best_hz(self, threads: int) -> float:
         """The highest clock that was seen with so many threads: a single core may run faster than all of them."""
@@ -125,92 +140,37 @@ class Campaign:
         """The rows that did not fail yet."""
         return [index for index, found in enumerate(self.gathered) if not found.error]
 
+    def _whole(self) -> list[int]:
+        """The rows whose memory and bulk are measured."""
+        return [index for index in self._able() if self._is_whole(self._plan.entries[index])]
+
     def _is_whole(self, entry: Entry) -> bool:
         """Whether memory and bulk of a row are measured."""
         return entry.kind is not Kind.PLAIN and not (self._effort.first_look and entry.is_reference)
 
     def _total(self) -> int:
-        entries = [entry for entry in self._plan.entries if not entry.error]
-        own = [entry for entry in entries if self._is_whole(entry)]
-        widest = sum(1 for index in range(len(self._plan.entries)) if self._is_widest(index))
-        sustained = widest if self._sustain_minutes else 0
-        counts = len({entry.threads for entry in entries})
-        each = (1 + self._effort.offline_rounds) * len(own) + self._effort.rounds * len(entries)
-        return 2 * counts + len(self._groups()) + each + sustained
-
-    def _groups(self) -> dict[tuple[str, str, str], list[int]]:
-        """Rows that share their accuracy: the same file with the same backend and provider; the reference first."""
-        groups: dict[tuple[str, str, str], list[int]] = {}
-        order = sorted(enumerate(self._plan.entries), key=lambda pair: not pair[1].is_reference)
-        for index, entry in order:
-            if entry.kind is not Kind.PLAIN and not entry.error:
-                groups.setdefault((entry.path, entry.backend, entry.provider), []).append(index)
-        return groups
-
-    def _is_widest(self, index: int) -> bool:
-        """Whether this row has the most threads of its like, and is no plain loop."""
-        entry = self._plan.entries[index]
-        if entry.kind is Kind.PLAIN or entry.error:
-            return False
-        return index == self._groups()[entry.path, entry.backend, entry.provider][-1]
-
-    def _macs(self, entry: Entry) -> int:
-        """Of a file; of the reference, those of a file with its own numbers, because it is the same network."""
-        if not entry.is_reference:
-            return self._plan.models[entry.path].macs if entry.path in self._plan.models else 0
-        return next((model.macs for model in self._plan.models.values() if model.scheme == entry.scheme), 0)
-
-    def _task(self, entry: Entry, job: Job, seconds: float, photos: tuple[str, ...] = ()) -> Task:
-        model = self._plan.models.get(entry.path)
-        picture = self._photos.pictures.get((model.height, model.width)) if model else None
-        return Task(
-            job=job,
-            kind=entry.kind,
-            path=entry.path,
-            backend=entry.backend,
-            provider=entry.provider,
-            threads=entry.threads,
-            cores=pin(entry.threads),
-            photos=(self._photos.readable, *photos),
-            picture=str(picture or ""),
-            listing=str(self._photos.path),
-            seconds=seconds,
-        )
+        """Measurements that there will be."""
+        able, whole, widest = len(self._able()), len(self._whole()), len(self._plan.widest())
+        each = self._effort.rounds * able + (1 + self._effort.offline_rounds) * whole
+        return 2 * len(self._plan.threads) + each + widest * (2 if self._sustain_minutes else 1)
 
     def _ask(
-        self, kind: type[Answer], task: Task, title: str, key: str, *, photos: int = 0, memory: bool = False
-    ) -> tuple[Answer, int, str]:
-        """An answer from the journal or from a process."""
-        self._progress(Step(self._done, max(self._total(), self._done), title))
-        self._done += 1
-        if task.job is Job.ACCURACY:
-            task = replace(task, result=str(self._journal.folder / f"answers-{key}.json"))
-        done = self._journal.get(key)
-        if done is None or (task.result and not arrays_of(task.result).is_file()):
-            done = self._processes.run(task, photos=photos, memory=memory)
-            self._journal.put(key, done)
-        return from_data(kind, done.answer, "the answer of a measuring process"), done.peak_bytes, task.result
-
-    def _ask_for(
         self, index: int, kind: type[Answer], task: Task, what: str, *, number: int = 0, memory: bool = False
     ) -> tuple[Answer, int, str]:
-        """An answer about a row, the peak memory, and where its arrays lie; an error becomes the row's."""
+        """An answer about a row, as `Asker.ask` gives it; an error becomes the row's."""
         entry = self._plan.entries[index]
-        about = {**self._identity, "sha256": entry.sha256, "number": number, "memory": memory}
-        photos = len(self._photos.listing.photos) if task.job is Job.ACCURACY else len(task.photos)
-        asked = self._ask(
-            kind, task, f"{what}: {entry.title}", self._journal.key(task, about), photos=photos, memory=memory
-        )
+        about = {"sha256": entry.sha256, "number": number, "memory": memory}
+        asked = self._asker.ask(kind, task, f"{what}: {entry.title}", about, memory=memory)
         self.gathered[index].error = self.gathered[index].error or asked[0].error
         return asked
 
     def _ceilings(self, when: str) -> None:
         """The most that is seen before and after everything else, as the machine may be slower at either time."""
         found = {each.threads: each for each in self.ceilings}
-        for threads in sorted({entry.threads for entry in self._plan.entries if not entry.error}):
+        for threads in self._plan.threads:
             task = Task(Job.CEILING, threads=threads, cores=pin(threads), seconds=self._effort.peak_seconds)
             title = f"the machine's peak, {threads} thread{'s' if threads > 1 else ''}"
-            peak, _, _ = self._ask(Peak, task, title, self._journal.key(task, {**self._identity, "when": when}))
+            peak, _, _ = self._asker.ask(Peak, task, title, {"when": when})
             if not peak.error:
                 disturbed = find_contention(without_clocks(peak.loads))
                 seen = Ceiling(threads, peak.fp32_gflops, peak.int8_gops, peak.method, disturbed)
@@ -218,54 +178,70 @@ class Campaign:
         self.ceilings = tuple(found[threads] for threads in sorted(found))
 
     def _accuracies(self) -> None:
+        found = {}
+        for index in self._plan.widest():
+            task = replace(self._asker.task(self._plan.entries[index], Job.ACCURACY, 0.0), cores=())
+            told, _, result = self._ask(index, Answered, task, "accuracy")
+            found[index] = told, result
+        self._judge(found)
+
+    def _judge(self, found: Mapping[int, tuple[Answered, str]]) -> None:
+        """How right the answers are that were found, by the last row of each group, and where their arrays lie."""
         reference: Answers | None = None
-        for members in self._groups().values():
-            entry = self._plan.entries[members[-1]]
-            task = replace(self._task(entry, Job.ACCURACY, 0.0), cores=())
-            told, _, result = self._ask_for(members[-1], Answered, task, "accuracy")
+        for members in self._plan.groups().values():
+            told, result = found[members[-1]]
             answers = None if told.error else Answers.read(arrays_of(result))
             accuracy = make_accuracy(self._photos.listing, answers, reference, told.threshold) if answers else None
-            for index in members:
-                self.gathered[index].accuracy = accuracy
-                self.gathered[index].error = told.error or ("" if accuracy else "no photo could be read")
+            error = told.error or ("" if accuracy else "no photo could be read")
+            for row in (self.gathered[index] for index in members):
+                row.accuracy, row.error = accuracy, row.error or error
             if answers:
                 self.answered = self.answered or told
-                reference = answers if entry.is_reference else reference
+                reference = answers if self._plan.entries[members[-1]].is_reference else reference
 
-    def _memory(self, index: int) -> None:
-        task = self._task(self._plan.entries[index], Job.LATENCY, MEMORY_SECONDS)
-        _, peak, _ = self._ask_for(index, Measurement, task, "memory", memory=True)
-        self.gathered[index].memory_bytes = max(0, peak - self._bare) if peak and self._bare else 0
+    def _memory(self, rows: Sequence[int]) -> None:
+        for index in rows:
+            task = self._asker.task(self._plan.entries[index], Job.LATENCY, MEMORY_SECONDS)
+            _, peak, _ = self._ask(index, Measurement, task, "memory", memory=True)
+            self.gathered[index].memory_bytes = max(0, peak - self._bare) if peak and self._bare else 0
+
+    def _bulk(self, rows: Sequence[int]) -> None:
+        for number, index in self._in_turn(rows, self._effort.offline_rounds):
+            self.gathered[index].rates[number] = self._rate(index, number)
 
     def _rate(self, index: int, number: int) -> Rate:
         """One pass of many photos at once; a disturbed one is tried again, and the less disturbed one counts."""
         best: Rate | None = None
         for attempt in range(TRIES):
-            task = self._task(self._plan.entries[index], Job.OFFLINE, self._effort.offline_seconds)
+            task = self._asker.task(self._plan.entries[index], Job.OFFLINE, self._effort.offline_seconds)
             if task.provider == CPU and self._effort.first_look:
                 task = replace(task, batches=(1,))
             count = self._effort.offline_rounds
             what = "many photos at once" + (f", round {number + 1} of {count}" if count > 1 else "")
-            rate, _, _ = self._ask_for(index, Rate, task, what, number=number + count * attempt)
+            rate, _, _ = self._ask(index, Rate, task, what, number=number + count * attempt)
             best = rate if best is None else min(best, rate, key=lambda each: trouble(each.loads))
             if rate.error or not find_contention(rate.loads) or self._effort.repeats < attempt + 0.5:
                 break
         assert best is not None
         return best
 
-    def _in_turn(self, rows: Sequence[int], rounds: int) -> Iterator[tuple[int, int]]:
-        """Rounds and rows in changing order; a row that fails is left out from then on."""
+    def _in_turn(self, rows: Sequence[int], rounds: int, first: int = 0) -> Iterator[tuple[int, int]]:
+        """Rounds and rows in changing order, from the first round on; a row that fails is left out from then on."""
         for number, place in rounds_in_turn(len(rows), rounds, self._seed):
-            if not self.gathered[rows[place]].error:
+            if number >= first and not self.gathered[rows[place]].error:
                 yield number, rows[place]
 
     def _round(self, index: int, number: int, attempt: int) -> Measurement:
-        entry, rounds = self._plan.entries[index], self._effort.rounds
+        rounds = self._effort.rounds
         photos = self._photos.listing.photos
         share = photos[number :: max(rounds, len(photos) // STAGES_PHOTOS)][:STAGES_PHOTOS]
-        task = self._task(entry, Job.LATENCY, self._effort.seconds / rounds, share)
+        task = self._asker.task(self._plan.entries[index], Job.LATENCY, self._effort.seconds / rounds, share)
         what = f"round {number + 1} of {rounds}{' again' if attempt else ''}"
-        done, _, _ = self._ask_for(index, Measurement, task, what, number=number + rounds * attempt)
+        done, _, _ = self._ask(index, Measurement, task, what, number=number + rounds * attempt)
+        return self._of_its_file(index, done)
+
+    def _of_its_file(self, index: int, done: Measurement) -> Measurement:
+        entry = self._plan.entries[index]
         if not done.error and not entry.is_reference and done.sha256 != entry.sha256:
             done = Measurement(error=f"{entry.path} was changed while it was being measured")
             self.gathered[index].error = done.error
@@ -275,19 +251,23 @@ class Campaign:
         """Measure disturbed rounds again, as long as the budget lasts, and keep whichever was disturbed less."""
         left = int(self._effort.repeats * self._effort.rounds * len(self._able()) + 0.999)
         for attempt in range(1, TRIES + 1):
-            best = {threads: self.best_hz(threads) for threads in {entry.threads for entry in self._plan.entries}}
+            best = {threads: self.best_hz(threads) for threads in self._plan.threads}
             rounds = {
                 (number, index): (done, best[self._plan.entries[index].threads])
                 for index in self._able()
                 for number, done in self.gathered[index].rounds.items()
             }
             for number, index in contended(rounds)[:left]:
+                if not self.has_time(self._needs([index], self._effort.seconds / self._effort.rounds)):
+                    continue
                 left -= 1
                 found = self.gathered[index]
                 again = self._round(index, number, attempt)
                 found.repeats += 1
                 found.rounds[number] = again if again.error else quieter(again, *rounds[number, index])
 
-    def _sustain(self, index: int) -> None:
-        task = self._task(self._plan.entries[index], Job.SUSTAIN, 60 * self._sustain_minutes)
-        self.gathered[index].series, _, _ = self._ask_for(index, Series, task, "sustained")
+    def _sustain(self) -> None:
+        """The rows with the most threads of their like, where it was asked for."""
+        for index in sorted(set(self._able()).intersection(self._plan.widest())) if self._sustain_minutes else ():
+            task = self._asker.task(self._plan.entries[index], Job.SUSTAIN, 60 * self._sustain_minutes)
+            self.gathered[index].series, _, _ = self._ask(index, Series, task, "sustained")

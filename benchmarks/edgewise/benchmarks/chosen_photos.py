@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from edgewise.benchmarks.answers import Listing
-from edgewise.benchmarks.campaign import Photos
+from edgewise.benchmarks.asking import Photos
 from edgewise.benchmarks.packing import pack
 from edgewise.benchmarks.photos import check_labels, choose, digest, held_out
 from edgewise.benchmarks.plan import Plan

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgewise.benchmarks.campaign import Step
+from edgewise.benchmarks.asking import Step
 from edgewise.benchmarks.chosen_photos import first_readable, read_data
 from edgewise.benchmarks.compare import PairKey, pair_rows
 from edgewise.benchmarks.cores import pin

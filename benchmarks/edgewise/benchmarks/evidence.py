@@ -28,11 +28,12 @@ class Evidence:
     precisions: tuple[str, ...] = ()  # that it offers on the CPU
 
 
-def collect(entry: Entry, root: Path = Path("/")) -> Evidence:
-    """Look at an entry's file, profile it, and look at the machine below ``root``."""
+def collect(entry: Entry, root: Path = Path("/"), *, profiled: bool = True) -> Evidence:
+    """Look at the machine below ``root``; and at an entry's file with its profile, unless there is no time for them."""
     kind = next((kind for kind in KINDS if kind.name == entry.backend), None)
     offers = (kind.providers(), kind.precisions(CPU)) if kind else ((), ())
-    return Evidence(profile_entry(entry), _graph(Path(entry.path)), usable_cpu(root), last_cache(root), *offers)
+    seen = (profile_entry(entry), _graph(Path(entry.path))) if profiled else (Profile(), None)
+    return Evidence(*seen, usable_cpu(root), last_cache(root), *offers)
 
 
 def _graph(path: Path) -> Graph | None:

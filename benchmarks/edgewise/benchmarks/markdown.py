@@ -105,8 +105,8 @@ def _environment(results: Results) -> Iterator[str]:
         f"Machine: governor {machine.governor or 'unknown'}, kernel {machine.kernel or 'unknown'}, "
         f"{machine.container or 'no container'}, CPU features {' '.join(machine.flags) or 'none'}"
     )
-    bulk = text.count(settings.offline_rounds, "round")
-    how = f"{text.count(settings.rounds, 'round')} of {settings.seconds / settings.rounds:g} s, bulk in {bulk}"
+    bulk = f", bulk in {text.count(settings.offline_rounds, 'round')}" if settings.offline_rounds else ""
+    how = f"{text.count(settings.rounds, 'round')} of {settings.seconds / settings.rounds:g} s{bulk}"
     yield f"Measured: {results.started}, {how}, seed {settings.seed}, photos SHA-256 {results.data.sha256}"
     for name, digest in {row.entry.name: row.entry.sha256 for row in results.rows if row.entry.sha256}.items():
         yield f"{name}: SHA-256 {digest}"

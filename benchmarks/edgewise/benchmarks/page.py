@@ -36,7 +36,7 @@ PANELS = 9
 STAGES = ("read", "decode", "resize", "inference", "rest")
 
 METHOD = (
-    "Latency, start and stages of each row were measured in {rounds} rounds, bulk in {bulk}, each in a fresh child "
+    "Latency, start and stages of each row were measured in {rounds}{bulk}, each in a fresh child "
     "process and in changing order, so that a machine that changes meanwhile hits all rows alike. No query of a round "
     "was left out; of a round that was disturbed and measured again, after all others, the less disturbed one counts.",
     "Latency is one query at a time with one prepared photo, from pixels to probabilities, after a warm-up until "
@@ -62,6 +62,7 @@ QUICK = (
     "shortest scripts."
 )
 INTERVAL = "The interval of the median is a bootstrap over rounds (95%)."
+ONE = "Beside the median stands how far the queries of its one process leave it open; other processes may differ more."
 RANGE = "Beside the median stands the {spread}, which holds that of further rounds in about {sure:.0%} of all cases."
 
 
@@ -168,12 +169,17 @@ def _plots(results: Results, rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
 
 def _method(results: Results) -> Iterator[str]:
     """How it was measured, in sentences."""
-    rounds, bulk = results.settings.rounds, text.count(results.settings.offline_rounds, "round")
-    sure = confidence(rounds)
-    interval = INTERVAL if sure >= LEVEL else RANGE.format(spread=text.spread(rounds), sure=sure)
-    quick = QUICK if results.settings.mode == "quick" else ""
+    settings = results.settings
+    sure = confidence(settings.rounds)
+    few = RANGE.format(spread=text.spread(settings.rounds), sure=sure) if settings.rounds > 1 else ONE
+    told = {
+        "rounds": text.count(settings.rounds, "round"),
+        "bulk": f", bulk in {settings.offline_rounds}" if settings.offline_rounds else "",
+        "interval": INTERVAL if sure >= LEVEL else few,
+        "quick": QUICK if settings.mode == "quick" else "",
+    }
     for sentence in METHOD:
-        yield sentence.format(rounds=rounds, bulk=bulk, interval=interval, quick=quick)
+        yield sentence.format(**told)
 
 
 def _distinct(rows: Sequence[Row]) -> list[Row]:

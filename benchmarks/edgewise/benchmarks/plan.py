@@ -34,6 +34,35 @@ class Plan:
         """Class names of all files: those of the first in its order, then what others have beside."""
         return tuple(dict.fromkeys(label for model in self.models.values() for label in model.labels))
 
+    @property
+    def threads(self) -> tuple[int, ...]:
+        """Numbers of threads of rows that can be measured, ascending."""
+        return tuple(sorted({entry.threads for entry in self.entries if not entry.error}))
+
+    def groups(self) -> dict[tuple[str, str, str], list[int]]:
+        """Indices of rows that share their accuracy: of the same file, backend and provider; the reference first."""
+        groups: dict[tuple[str, str, str], list[int]] = {}
+        order = sorted(enumerate(self.entries), key=lambda pair: not pair[1].is_reference)
+        for index, entry in order:
+            if entry.kind is not Kind.PLAIN and not entry.error:
+                groups.setdefault((entry.path, entry.backend, entry.provider), []).append(index)
+        return groups
+
+    def widest(self) -> list[int]:
+        """Indices of the rows that have the most threads of their like, without plain loops."""
+        return [members[-1] for members in self.groups().values()]
+
+    def macs(self, entry: Entry) -> int:
+        """Multiply-accumulates of a photo; of the reference, those of a file with its own numbers; 0: not known."""
+        if not entry.is_reference:
+            return self.models[entry.path].macs if entry.path in self.models else 0
+        return next((model.macs for model in self.models.values() if model.scheme == entry.scheme), 0)
+
+    @property
+    def work(self) -> int:
+        """Multiply-accumulates of a photo through each of the widest rows; 0: not known."""
+        return sum(self.macs(self.entries[index]) for index in self.widest())
+
 
 def make_plan(release: Path, reference: str | None, ways: Ways | None = None) -> Plan:
     """Find what to measure.

@@ -56,23 +56,22 @@ def with_reasons(
     rows: Sequence[Row],
     machine: Machine,
     ceilings: Sequence[Ceiling] = (),
-    progress: Callable[[str], None] = lambda _: None,
+    look_at: Callable[[Row], Evidence] = lambda row: collect(row.entry),
 ) -> tuple[Row, ...]:
-    """The rows, those that gain less than expected with their reasons; each of them is profiled in a child process.
+    """The rows, those that gain less than expected with their reasons.
 
     Args:
         rows: of one benchmark.
         machine: that they were measured on.
         ceilings: what that machine computes at most.
-        progress: is told the title of each row that is looked at.
+        look_at: gathers what is known of a row beside its figures; unless told, it profiles it in a child process.
     """
     found = []
     for row in rows:
         if not falls_short(row, rows, machine):
             found.append(row)
             continue
-        progress(row.title)
-        found.append(replace(row, reasons=find_reasons(row, rows, machine, ceilings, collect(row.entry))))
+        found.append(replace(row, reasons=find_reasons(row, rows, machine, ceilings, look_at(row))))
     return tuple(found)
 
 

@@ -29,9 +29,10 @@ NAMED = 5
 """Rows or photos that a remark names; of more it tells the number."""
 
 
-def make_remarks(rows: Sequence[Row], data: Data, machine: Machine) -> tuple[str, ...]:
-    """Remarks on measured rows, fastest first; the most important remark first."""
+def make_remarks(rows: Sequence[Row], data: Data, machine: Machine, left_out: Sequence[str] = ()) -> tuple[str, ...]:
+    """Remarks on measured rows, fastest first, and on what there was no time for; the most important remark first."""
     return (
+        *_on_time(left_out),
         *_on_contention(rows),
         *_on_quantization(rows),
         *_on_cut_sums(rows, machine),
@@ -44,6 +45,11 @@ def make_remarks(rows: Sequence[Row], data: Data, machine: Machine) -> tuple[str
         *_on_percentiles(rows),
         *_on_rounds(rows),
     )
+
+
+def _on_time(left_out: Sequence[str]) -> Iterator[str]:
+    if left_out:
+        yield f"The minute of --quick was over before these: {', '.join(left_out)}. Leave it out for all of them."
 
 
 def _on_contention(rows: Sequence[Row]) -> Iterator[str]:
@@ -65,6 +71,7 @@ def _on_contention(rows: Sequence[Row]) -> Iterator[str]:
 
 def _on_quantization(rows: Sequence[Row]) -> Iterator[str]:
     shown = fastest_of_each(rows)
+    not_shown = list[str]()
     floats = {(row.entry.format, row.entry.backend): row for row in shown if row.entry.scheme == "fp32"}
     for row in shown:
         base = floats.get((row.entry.format, row.entry.backend))
@@ -75,7 +82,9 @@ def _on_quantization(rows: Sequence[Row]) -> Iterator[str]:
         if verdict in (Verdict.SLOWER, Verdict.SAME):
             yield f"{row.title} is not faster than its float twin here ({medians}): on this machine it saves size only."
         elif verdict is Verdict.CANNOT_TELL and row.latency.p50 >= base.latency.p50:
-            yield f"{row.title} was not shown to be faster than its float twin here ({medians})."
+            not_shown.append(f"{row.title} ({medians})")
+    if not_shown:
+        yield f"Not shown to be faster than the float twin here: {named(not_shown)}."
     for row in shown:
         difference = row.accuracy.difference if row.accuracy else None
         if difference and difference.points.high < 0:

@@ -9,6 +9,12 @@ from pathlib import Path
 from edgewise.benchmarks.recommendation import Limits
 from edgewise.spec import InputError
 
+FEWEST, MOST = 10, 100
+"""Photos of a first look."""
+
+LOOK_MACS = 2_500_000_000_000
+"""Multiply-accumulates that its photos take at most, unless they are the fewest: some ten seconds of two fast cores."""
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -21,14 +27,24 @@ class Effort:
     peak_seconds: float  # for the machine's peak, each number of threads
     repeats: float  # rounds that may be measured again for being disturbed, as a share of all
     threads: str  # numbers of threads, unless others are asked for
-    photos: int | None = None  # that are answered at most, unless another number is asked for; None: all
     first_look: bool = False  # without plain loops, memory and bulk of the reference, and batches on CPUs
+    within: float = inf  # seconds for everything; what can be left out is left out when they are over
+
+    def photos(self, macs: int) -> int | None:
+        """How many photos are answered, unless a number is asked for; None: all.
+
+        It does not depend on the machine, so that first looks on two of them are at the same photos.
+
+        Args:
+            macs: multiply-accumulates of one photo through everything that answers it; 0: not known.
+        """
+        return max(FEWEST, min(MOST, LOOK_MACS // max(1, macs))) if self.first_look else None
 
 
 _SHORT = Effort(1.2, 2, 0.8, 1, 0.6, 0.25, "all")
 
 EFFORTS = {
-    "quick": replace(_SHORT, photos=100, first_look=True),
+    "quick": replace(_SHORT, first_look=True, within=50.0),
     "in turns": _SHORT,  # beside what `edgewise compare` measures in turns itself
     "": Effort(10.0, 10, 2.0, 2, 1.5, 0.5, "1,all"),
     "thorough": Effort(40.0, 20, 5.0, 4, 3.0, 1.0, "1,all"),

@@ -10,10 +10,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from edgewise.benchmarks.campaign import Campaign, Step
+from edgewise.benchmarks.asking import Step
+from edgewise.benchmarks.campaign import Campaign
 from edgewise.benchmarks.chosen_photos import Chosen, photos_for, read_data
 from edgewise.benchmarks.contention import SystemMeter, look_around
 from edgewise.benchmarks.environment import Machine, describe_machine, installed_versions
+from edgewise.benchmarks.first_look import FirstLook
 from edgewise.benchmarks.journal import FOLDER, Journal
 from edgewise.benchmarks.latency import MonotonicClock
 from edgewise.benchmarks.memory import bare_bytes
@@ -48,10 +50,11 @@ def run_benchmark(request: Request, progress: Progress = lambda _: None) -> Resu
     require_extra()
     effort = request.effort()
     _refuse_overwrite(request)
-    request = replace(request, limit=effort.photos if request.limit is None else request.limit)
     threads = parse_threads(request.threads or effort.threads)
     ways = Ways(threads, request.backends, request.providers, plain=not effort.first_look)
     plan = make_plan(request.release, request.reference, ways)
+    limit = effort.photos(plan.work) if request.limit is None else request.limit
+    request = replace(request, limit=limit)
     chosen = read_data(request, plan)
     journal = Journal(request.out, resume=request.resume, overwrite=request.overwrite)
     results = measure_plan(plan, chosen, request, journal, progress=progress)
@@ -99,10 +102,11 @@ def measure_plan(
     machine = replace(describe_machine(), busy=look_around(SystemMeter(), MonotonicClock()))
     setting = _Setting(machine, installed_versions(), datetime.now(timezone.utc), time.monotonic())
     with tempfile.TemporaryDirectory(prefix="edgewise-benchmark-") as folder:
-        campaign = Campaign(
+        effort = request.effort()
+        campaign = (FirstLook if effort.first_look else Campaign)(
             plan,
             photos_for(plan, chosen, Path(folder)),
-            request.effort(),
+            effort,
             seed=request.seed,
             sustain_minutes=request.sustain_minutes,
             identity=_identity(plan, chosen, setting),
@@ -139,9 +143,7 @@ def _results(
         for entry, found in zip(plan.entries, campaign.gathered, strict=True)
     ]
     rows = tuple(sorted((row for row in made if isinstance(row, Row)), key=lambda row: row.latency.p50))
-    rows = with_reasons(
-        rows, setting.machine, campaign.ceilings, lambda title: campaign.say(f"why not faster: {title}")
-    )
+    rows = with_reasons(rows, setting.machine, campaign.ceilings, campaign.evidence)
     campaign.say("done")
     data, effort = chosen.data, request.effort()
     if campaign.answered:
@@ -158,21 +160,21 @@ def _results(
         machine=setting.machine,
         versions=setting.versions,
         settings=Settings(
-            threads=tuple(sorted({entry.threads for entry in plan.entries if entry.threads})),
-            seconds=effort.seconds,
-            rounds=effort.rounds,
+            threads=plan.threads,
+            seconds=effort.seconds / effort.rounds * campaign.rounds,
+            rounds=campaign.rounds,
             seed=request.seed,
             limit=request.limit,
             mode=request.mode,
             sustain_minutes=request.sustain_minutes,
             ood=str(request.ood or ""),
-            offline_rounds=effort.offline_rounds,
+            offline_rounds=campaign.offline_rounds,
         ),
         data=data,
         labels=plan.labels,
         rows=rows,
         failures=tuple(failure for failure in made if isinstance(failure, Failure)),
-        remarks=(*again, *plan.remarks, *make_remarks(rows, data, setting.machine)),
+        remarks=(*again, *plan.remarks, *make_remarks(rows, data, setting.machine, campaign.left_out)),
         ceilings=campaign.ceilings,
         recommendation=recommend(rows, request.limits),
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgewise.benchmarks.latency import Clock
 from edgewise.benchmarks.networks import Network
 from edgewise.benchmarks.task import StageSums
@@ -35,15 +38,23 @@ def time_stages(
         if sums.photos and clock.now() >= end:
             break
         try:
-            sums = sums.plus(_time_one(network, Path(photo), clock))
+            spent, _ = time_one(network, Path(photo), clock)
         except PhotoError:
             continue
+        sums = sums.plus(spent)
         between()
     return sums
 
 
-def _time_one(network: Network, path: Path, clock: Clock) -> StageSums:
-    """As `edgewise.runtime.images.prepare` and `edgewise.runtime.classifier.Classifier.predict` go about it."""
+def time_one(network: Network, path: Path, clock: Clock) -> tuple[StageSums, NDArray[np.float32]]:
+    """Label one photo as `edgewise.runtime.classifier.Classifier.predict` does it.
+
+    Returns:
+        Where the time went, and the ``(classes,)`` probabilities.
+
+    Raises:
+        PhotoError: it cannot be read.
+    """
     height, width = network.height, network.width
     begin = clock.now()
     content = read(path)
@@ -55,7 +66,7 @@ def _time_one(network: Network, path: Path, clock: Clock) -> StageSums:
     row = network.run(pixels)[0]
     inferred = clock.now()
     _ = network.labels[int(row.argmax())]
-    return StageSums(
+    spent = StageSums(
         photos=1,
         read=were_read - begin,
         decode=decoded - were_read,
@@ -63,3 +74,4 @@ def _time_one(network: Network, path: Path, clock: Clock) -> StageSums:
         inference=inferred - resized,
         total=clock.now() - begin,
     )
+    return spent, row

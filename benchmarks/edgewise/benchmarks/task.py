@@ -14,6 +14,7 @@ class Job(str, Enum):
     """What a child process does."""
 
     LATENCY = "latency"  # start-up, single queries, and where the time goes; answers with a Measurement
+    LOOK = "look"  # the same and every photo, in one process; a Look, and arrays in a file
     OFFLINE = "offline"  # many pictures at once; a Rate
     ACCURACY = "accuracy"  # every photo; Answered, and arrays in a file
     SUSTAIN = "sustain"  # single queries for minutes; a Series
@@ -125,6 +126,15 @@ class Answered:
     unreadable_shown: tuple[str, ...] = ()
     threshold: float | None = None  # stored in the file
     labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Look:
+    """A round of single queries and the answers to every photo, or why there are none."""
+
+    error: str = ""
+    measurement: Measurement = Measurement()
+    answered: Answered = Answered()
 
 
 @dataclass(frozen=True)

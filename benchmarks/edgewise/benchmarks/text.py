@@ -13,6 +13,9 @@ from edgewise.runtime.engines.base import CPU
 WITHHELD = "–"
 """Stands where a percentile is withheld."""
 
+FEW = 50
+"""Photos of which at least the headline tells a share."""
+
 
 def milliseconds(value: float | None) -> str:
     """Three significant digits; WITHHELD for None."""
@@ -113,8 +116,15 @@ def headline(results: Results) -> str:
     row = shown_row(results)
     if row is None:
         return "Nothing could be measured."
-    right = f"{percent(row.accuracy.top1.share)} right in " if row.accuracy else ""
+    right = f"{_right(row.accuracy.top1)} in " if row.accuracy else ""
     return f"{right}{milliseconds(row.latency.p50)} ms per photo: {row.title}"
+
+
+def _right(top1: Share) -> str:
+    """Of few photos their number, because a share of them means little."""
+    if top1.total < FEW:
+        return f"{top1.successes} of {count(top1.total, 'photo')} right"
+    return f"{percent(top1.share)} right"
 
 
 def comparison(results: Results) -> str:

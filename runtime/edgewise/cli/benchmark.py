@@ -13,7 +13,7 @@ from edgewise.cli import benchmark_options as options
 from edgewise.spec.files import path_text
 
 if TYPE_CHECKING:
-    from edgewise.benchmarks.campaign import Step
+    from edgewise.benchmarks.asking import Step
     from edgewise.benchmarks.request import Request
     from edgewise.benchmarks.results import Results
 

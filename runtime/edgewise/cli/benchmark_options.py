@@ -32,7 +32,9 @@ Reference = Annotated[
 Split = Annotated[str, typer.Option(help="Which split of DATA, where it has split folders.")]
 Limit = Annotated[
     int | None,
-    typer.Option(min=1, help="Only so many photos, the same of each class.", show_default="all; with --quick: 100"),
+    typer.Option(
+        min=1, help="Only so many photos, the same of each class.", show_default="all; with --quick: 10 to 100"
+    ),
 ]
 OutOfClass = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Photos that show none of the classes: are they told apart?")
@@ -41,7 +43,9 @@ Seed = Annotated[int, typer.Option(help="Seed of the choice that --limit makes, 
 Seconds = Annotated[
     float | None, typer.Option(min=0.1, help="Time for the latency of each row.", show_default=f"{SECONDS:g}")
 ]
-Quick = Annotated[bool, typer.Option("--quick", help="A first look: 2 short rounds, 100 photos, no shortest scripts.")]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="A first look of about a minute: few photos, no shortest scripts.")
+]
 Thorough = Annotated[bool, typer.Option("--thorough", help="20 rounds and more time for each.")]
 Sustain = Annotated[
     float, typer.Option(metavar="MIN", min=0, help="Also run each file for so many minutes: does it slow down?")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -67,11 +68,19 @@ def _table(results: Results) -> Any:
     # Without lines and with two lines per row it fits a terminal of 80 columns.
     table = Table(box=None, pad_edge=False, collapse_padding=True, padding=(0, 2, 0, 0))
     table.add_column("file\nbackend", overflow="fold", min_width=20)
-    beside = text.spread(results.settings.rounds).removeprefix("range of ")
-    for heading in ("top-1\npoints", f"p50 ms\n{beside}", "p90\np99", "bulk\nper s", "size\nmemory", "start\ns"):
+    beside, rows = text.spread(results.settings.rounds).removeprefix("range of "), results.rows
+    columns = {  # and whether they have a place: not where nothing was measured
+        "top-1\npoints": True,
+        f"p50 ms\n{beside}": True,
+        "p90\np99": any(row.latency.p90 is not None for row in rows),
+        "bulk\nper s": any(row.offline for row in rows),
+        "size\nmemory" if any(row.memory_bytes for row in rows) else "size\n": True,
+        "start\ns": True,
+    }
+    for heading in compress(columns, columns.values()):
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in results.rows:
-        table.add_row(*_cells(row))
+    for row in rows:
+        table.add_row(*compress(_cells(row), [True, *columns.values()]))
     return table
 
 
