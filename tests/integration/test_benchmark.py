@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 
 from edgewise.benchmarks import runner
 from edgewise.benchmarks.processes import FreshProcesses
-from edgewise.benchmarks.request import Request
+from edgewise.benchmarks.request import EFFORTS, Request
 from edgewise.benchmarks.results import Kind, Results, read_results
 from edgewise.benchmarks.runner import Step, run_benchmark
 from edgewise.cli import main
@@ -203,6 +204,23 @@ def test_options_that_exclude_each_other(app: typer.Typer, photos: Path, words: 
     done = CliRunner().invoke(app, [str(TINY), "--data", str(photos), "--out", str(photos / "out"), *words])
     assert done.exit_code == 2
     assert told in done.stderr
+
+
+def test_a_first_look_without_time_says_what_it_left_out(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(EFFORTS, "quick", replace(EFFORTS["quick"], within=0.0))
+    results = run_benchmark(replace(request(TINY / "tiny.onnx", photos, tmp_path / "out"), backends=("onnxruntime",)))
+    settings = results.settings
+    assert (settings.rounds, settings.offline_rounds, settings.seconds, settings.limit) == (1, 0, 0.1, 100)
+    (row,) = results.rows
+    assert row.accuracy is not None
+    assert row.accuracy.photos == results.data.photos == 7
+    assert (row.offline, row.memory_bytes, len(row.rounds)) == (None, 0, 1)
+    assert row.stages is not None
+    told = "Not measured, because --quick had no time left for it: memory, many photos at once, a second round"
+    for report in ("report.md", "report.html"):
+        assert told in (tmp_path / "out" / report).read_text()
 
 
 def test_an_interrupted_benchmark_goes_on_and_what_it_chooses_is_what_predict_takes(

@@ -52,9 +52,11 @@ class Machine:
         """As `edgewise.benchmarks.latency.Clock`."""
         return int(self._now * 1e9)
 
-    def run(self, task: Task, *, photos: int = 0, memory: bool = False) -> Done:  # noqa: ARG002 - as the port
+    def run(self, task: Task, *, photos: int = 0, memory: bool = False) -> Done:
         if len(self.tasks) == self._dies_at:
             raise KilledError
+        # How long it is waited for: all photos where all are answered.
+        assert photos == (3 if task.result else len(task.photos))
         self.tasks.append(task)
         self._now += self._seconds
         answer = self._answer(task, memory=memory)

@@ -86,8 +86,8 @@ def test_one_round_and_no_bulk_are_told_as_they_are(results: Results) -> None:
     rows = tuple(replace(row, rounds=row.rounds[:1], rates=(), offline=None) for row in results.rows)
     looked_at = replace(results, settings=settings, rows=rows)
     told = re.sub(r"\s+", " ", Page(to_html(looked_at)).content)
-    assert "of each row were measured in 1 round, each in a fresh child process" in told
-    assert "how far the queries of its one process leave it open; other processes may differ more." in told
+    assert "of each row were measured in 1 round, every round in a fresh child process" in told
+    assert "what the queries of one process leave open; another process may differ more." in told
     assert "1 round of 10 s, seed 0" in to_markdown(looked_at)
 
 

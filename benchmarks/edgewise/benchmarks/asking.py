@@ -69,11 +69,18 @@ class Asker:
         self._done = 0
 
     def say(self, title: str) -> None:
-        """Show what is done when everything is measured."""
+        """Show a last piece of work: everything is measured."""
         self._progress(Step(self._done, self._done, title))
 
     def task(self, entry: Entry, job: Job, seconds: float, photos: tuple[str, ...] = ()) -> Task:
-        """A job on a row; the photos are for its stages."""
+        """A job on a row.
+
+        Args:
+            entry: the row.
+            job: what to do.
+            seconds: for it, 0: only the start.
+            photos: paths, for the stages.
+        """
         model = self._plan.models.get(entry.path)
         picture = self._photos.pictures.get((model.height, model.width)) if model else None
         return Task(
@@ -104,6 +111,10 @@ class Asker:
 
         Returns:
             The answer, the peak memory in bytes, and where its arrays lie.
+
+        Raises:
+            InputError: the answer in the journal is not one.
+            OutputError: the journal cannot be written.
         """
         self._progress(Step(self._done, max(self.total, self._done), title))
         self._done += 1
@@ -112,7 +123,7 @@ class Asker:
             task = replace(task, result=str(self._journal.folder / f"answers-{key}.json"))
         done = self._journal.get(key)
         if done is None or (task.result and not arrays_of(task.result).is_file()):
-            photos = self._photos.listing.photos if task.job in WITH_ANSWERS else task.photos
+            photos = self._photos.listing.photos if task.result else task.photos
             done = self._processes.run(task, photos=len(photos), memory=memory)
             self._journal.put(key, done)
         return from_data(kind, done.answer, "the answer of a measuring process"), done.peak_bytes, task.result

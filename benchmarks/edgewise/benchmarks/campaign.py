@@ -23,7 +23,6 @@ from edgewise.benchmarks.results import Row
 from edgewise.benchmarks.rows import Gathered
 from edgewise.benchmarks.schedule import TRIES, best_clock, contended, quieter, rounds_in_turn, trouble
 from edgewise.benchmarks.task import Answered, Job, Load, Measurement, Peak, Rate, Series, Task
-from edgewise.runtime.engines.base import CPU
 
 MEMORY_SECONDS = 0.2
 """Of single queries, while memory is sampled."""
@@ -69,7 +68,7 @@ class Campaign:
             processes: does the jobs.
             journal: keeps their answers.
             bare_bytes: memory of a Python that does nothing.
-            clock: tells how much of the time is left that there is; None: the machine's.
+            clock: tells whether the effort's time is over; None: the machine's.
             progress: is told before each measurement.
         """
         self._plan, self._photos, self._effort, self._seed = plan, photos, effort, seed
@@ -87,8 +86,9 @@ class Campaign:
         self._asker.total = self._total()
         self._ceilings("before")
         self._accuracies()
-        self._memory(self._whole())
-        self._bulk(self._whole())
+        whole = self._whole()
+        self._memory(whole)
+        self._bulk(whole)
         for number, index in self._in_turn(self._able(), self._effort.rounds):
             self.gathered[index].rounds[number] = self._round(index, number, 0)
         self._repeats()
@@ -105,7 +105,7 @@ class Campaign:
         return collect(row.entry, profiled=profiled)
 
     def has_time(self, seconds: float) -> bool:
-        """Whether something that takes so long ends within the time that there is."""
+        """Whether something that takes so many seconds ends within the effort's time."""
         return (self._clock.now() - self._began) / 1e9 + seconds <= self._effort.within
 
     def _needs(self, rows: Iterable[int], seconds: float) -> float:
@@ -119,13 +119,13 @@ class Campaign:
 
     @property
     def rounds(self) -> int:
-        """Of single queries, of the rows that did not fail."""
-        return max([1, *(len(found.rounds) for found in self.gathered)])
+        """Rounds of single queries that were measured of each row."""
+        return self._effort.rounds
 
     @property
     def offline_rounds(self) -> int:
         """The same of many photos at once."""
-        return max([0, *(len(found.rates) for found in self.gathered)])
+        return self._effort.offline_rounds
 
     def best_hz(self, threads: int) -> float:
         """The highest clock that was seen with so many threads: a single core may run faster than all of them."""
@@ -146,7 +146,7 @@ class Campaign:
 
     def _is_whole(self, entry: Entry) -> bool:
         """Whether memory and bulk of a row are measured."""
-        return entry.kind is not Kind.PLAIN and not (self._effort.first_look and entry.is_reference)
+        return entry.kind is not Kind.PLAIN
 
     def _total(self) -> int:
         """Measurements that there will be."""
@@ -209,13 +209,14 @@ class Campaign:
         for number, index in self._in_turn(rows, self._effort.offline_rounds):
             self.gathered[index].rates[number] = self._rate(index, number)
 
+    def _bulk_task(self, entry: Entry) -> Task:
+        return self._asker.task(entry, Job.OFFLINE, self._effort.offline_seconds)
+
     def _rate(self, index: int, number: int) -> Rate:
         """One pass of many photos at once; a disturbed one is tried again, and the less disturbed one counts."""
         best: Rate | None = None
         for attempt in range(TRIES):
-            task = self._asker.task(self._plan.entries[index], Job.OFFLINE, self._effort.offline_seconds)
-            if task.provider == CPU and self._effort.first_look:
-                task = replace(task, batches=(1,))
+            task = self._bulk_task(self._plan.entries[index])
             count = self._effort.offline_rounds
             what = "many photos at once" + (f", round {number + 1} of {count}" if count > 1 else "")
             rate, _, _ = self._ask(index, Rate, task, what, number=number + count * attempt)
@@ -235,7 +236,7 @@ class Campaign:
         rounds = self._effort.rounds
         photos = self._photos.listing.photos
         share = photos[number :: max(rounds, len(photos) // STAGES_PHOTOS)][:STAGES_PHOTOS]
-        task = self._asker.task(self._plan.entries[index], Job.LATENCY, self._effort.seconds / rounds, share)
+        task = self._asker.task(self._plan.entries[index], Job.LATENCY, self._effort.each, share)
         what = f"round {number + 1} of {rounds}{' again' if attempt else ''}"
         done, _, _ = self._ask(index, Measurement, task, what, number=number + rounds * attempt)
         return self._of_its_file(index, done)
@@ -249,7 +250,7 @@ class Campaign:
 
     def _repeats(self) -> None:
         """Measure disturbed rounds again, as long as the budget lasts, and keep whichever was disturbed less."""
-        left = int(self._effort.repeats * self._effort.rounds * len(self._able()) + 0.999)
+        left = int(self._effort.repeats * self.rounds * len(self._able()) + 0.999)
         for attempt in range(1, TRIES + 1):
             best = {threads: self.best_hz(threads) for threads in self._plan.threads}
             rounds = {
@@ -258,13 +259,15 @@ class Campaign:
                 for number, done in self.gathered[index].rounds.items()
             }
             for number, index in contended(rounds)[:left]:
-                if not self.has_time(self._needs([index], self._effort.seconds / self._effort.rounds)):
+                if not self.has_time(self._needs([index], self._effort.each)):
                     continue
                 left -= 1
                 found = self.gathered[index]
                 again = self._round(index, number, attempt)
                 found.repeats += 1
-                found.rounds[number] = again if again.error else quieter(again, *rounds[number, index])
+                found.rounds[number] = (
+                    again if again.error else quieter(rounds[number, index][0], again, rounds[number, index][1])
+                )
 
     def _sustain(self) -> None:
         """The rows with the most threads of their like, where it was asked for."""

@@ -6,23 +6,26 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from edgewise.benchmarks.answers import Listing, Sheet, arrays_of
 from edgewise.benchmarks.contention import Watch
 from edgewise.benchmarks.latency import Clock
-from edgewise.benchmarks.photos import check_labels
 from edgewise.benchmarks.queries import start, with_queries
-from edgewise.benchmarks.stages import time_one
 from edgewise.benchmarks.task import Look, StageSums, Task
-from edgewise.spec import PhotoError
 
 
 def look(task: Task, clock: Clock, watch: Callable[[], Watch]) -> Look:
     """Measure the start and single queries, then answer every photo of the listing and time its stages.
 
     Raises:
-        EdgewiseError: the model cannot be loaded, or does not know a class; or the first photo cannot be read.
+        EdgewiseError: the model cannot be loaded, or does not know a class; the first photo cannot be read; or the
+            answers cannot be written.
     """
     network, seen = start(task, clock, watch)
+    # Only now, because importing them would count as part of the start.
+    from edgewise.benchmarks.answers import Listing, Sheet, arrays_of
+    from edgewise.benchmarks.photos import check_labels
+    from edgewise.benchmarks.stages import time_one
+    from edgewise.spec import PhotoError
+
     listing = Listing.read(Path(task.listing))
     check_labels(listing.named(), network.labels, task.path)
     seen = with_queries(seen, task, network, clock, watch)

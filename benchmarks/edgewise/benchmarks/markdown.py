@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from itertools import compress
 
 from edgewise.benchmarks import text
 from edgewise.benchmarks.results import Results, Row
 from edgewise.spec.files import path_text
 
-HEADINGS = ("file", "backend", "threads", "top-1 (95%)", "points to reference (95%)", "p50 ms ({spread})", "p90 ms",
-            "p99 ms", "bulk photos/s", "file size", "memory", "start", "of peak")  # fmt: skip
+COLUMNS = {
+    **dict.fromkeys(("file", "backend"), "---"),
+    "threads": "--:",
+    **dict.fromkeys(("top-1 (95%)", "points to reference (95%)", "p50 ms ({spread})"), "---"),
+    **dict.fromkeys(("p90 ms", "p99 ms", "bulk photos/s", "file size", "memory", "start", "of peak"), "--:"),
+}
+"""Headings, and to which side what stands below them is moved."""
 
 REASONS_OF = 8
 """Rows of which it is told why they are not faster."""
@@ -24,9 +30,7 @@ def to_markdown(results: Results) -> str:
         cell(". ".join(filter(None, (text.headline(results), text.comparison(results))))),
         "",
         *(f"**{title}** {cell(told)}\n" for title, told in _recommended(results)),
-        "| " + " | ".join(HEADINGS).format(spread=text.spread(results.settings.rounds)) + " |",
-        "|---|---|--:|---|---|---|--:|--:|--:|--:|--:|--:|--:|",
-        *(_row(row) for row in results.rows),
+        *_table(results),
         "",
         cell(_measured_on(results)),
         *(f"\n- {cell(note)}" for note in (*_failures(results), *text.peaks(results), *results.remarks)),
@@ -57,10 +61,20 @@ def _recommended(results: Results) -> Iterator[tuple[str, str]]:
         yield "No recommendation:", f"{found.reason}."
 
 
-def _row(row: Row) -> str:
+def _table(results: Results) -> Iterator[str]:
+    """Columns that hold anything, and the lines below them; nothing without rows."""
+    lines = [_cells(row) for row in results.rows]
+    shown = [any(cells) for cells in zip(*lines, strict=True)]
+    headings = [heading.format(spread=text.spread(results.settings.rounds)) for heading in COLUMNS]
+    head = (headings, COLUMNS.values()) if lines else ()
+    for cells in (*head, *([cell(each) for each in line] for line in lines)):
+        yield "| " + " | ".join(compress(cells, shown)) + " |"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
     accuracy = row.accuracy
     difference = accuracy.difference if accuracy else None
-    cells = (
+    return (
         row.entry.name,
         text.engine(row),
         str(row.threads),
@@ -75,7 +89,6 @@ def _row(row: Row) -> str:
         f"{row.start_ms.value / 1000:.2f} s" + _busy(row.start_disturbed) if row.start_ms else "",
         text.of_peak(row),
     )
-    return "| " + " | ".join(cell(each) for each in cells) + " |"
 
 
 def _bulk(row: Row) -> str:

@@ -36,8 +36,8 @@ PANELS = 9
 STAGES = ("read", "decode", "resize", "inference", "rest")
 
 METHOD = (
-    "Latency, start and stages of each row were measured in {rounds}{bulk}, each in a fresh child "
-    "process and in changing order, so that a machine that changes meanwhile hits all rows alike. No query of a round "
+    "Latency, start and stages of each row were measured in {rounds}{bulk}, every round in a fresh child process for "
+    "each row and in changing order, so that a machine that changes meanwhile hits all rows alike. No query of a round "
     "was left out; of a round that was disturbed and measured again, after all others, the less disturbed one counts.",
     "Latency is one query at a time with one prepared photo, from pixels to probabilities, after a warm-up until "
     "times were stable; percentiles are nearest-rank, p90 is given from 64 queries on and p99 from 662 on, "
@@ -58,11 +58,11 @@ METHOD = (
 
 
 QUICK = (
-    " This quick run tried no batches on the CPU, and measured neither bulk nor memory of the Keras network, nor the "
+    " A quick run tries no batches on the CPU, and measures neither bulk nor memory of the Keras network, nor the "
     "shortest scripts."
 )
 INTERVAL = "The interval of the median is a bootstrap over rounds (95%)."
-ONE = "Beside the median stands how far the queries of its one process leave it open; other processes may differ more."
+ONE = "Beside the median stands what the queries of one process leave open; another process may differ more."
 RANGE = "Beside the median stands the {spread}, which holds that of further rounds in about {sure:.0%} of all cases."
 
 
@@ -142,7 +142,7 @@ def _context(results: Results) -> dict[str, Any]:
         "facts": _machine(results.machine),
         "command": text.plain(shlex.join(results.command)),
         "files": {row.entry.name: row.entry.sha256 for row in results.rows if row.entry.sha256},
-        "spread": text.spread(results.settings.rounds),
+        "of_latency": _of_latency(results.settings.rounds),
         "at_peak": text.at_peak,
         "method": list(_method(results)),
     }
@@ -174,12 +174,18 @@ def _method(results: Results) -> Iterator[str]:
     few = RANGE.format(spread=text.spread(settings.rounds), sure=sure) if settings.rounds > 1 else ONE
     told = {
         "rounds": text.count(settings.rounds, "round"),
-        "bulk": f", bulk in {settings.offline_rounds}" if settings.offline_rounds else "",
+        "bulk": f", bulk in {text.count(settings.offline_rounds, 'round')}" if settings.offline_rounds else "",
         "interval": INTERVAL if sure >= LEVEL else few,
         "quick": QUICK if settings.mode == "quick" else "",
     }
     for sentence in METHOD:
         yield sentence.format(**told)
+
+
+def _of_latency(rounds: int) -> str:
+    """What bars of latency are, beside those of accuracy."""
+    spread = "range within its one round" if rounds == 1 else text.spread(rounds)
+    return "" if spread == "95%" else f", of latency the {spread}"
 
 
 def _distinct(rows: Sequence[Row]) -> list[Row]:

@@ -59,9 +59,9 @@ class Plan:
         return next((model.macs for model in self.models.values() if model.scheme == entry.scheme), 0)
 
     @property
-    def work(self) -> int:
-        """Multiply-accumulates of a photo through each of the widest rows; 0: not known."""
-        return sum(self.macs(self.entries[index]) for index in self.widest())
+    def most_macs(self) -> int:
+        """Multiply-accumulates of a photo, of the largest network; 0: not known."""
+        return max((model.macs for model in self.models.values()), default=0)
 
 
 def make_plan(release: Path, reference: str | None, ways: Ways | None = None) -> Plan:

@@ -210,7 +210,9 @@ def _doubts(best: _Candidate, fitting: Sequence[_Candidate], limits: Limits) -> 
     if limits.max_latency is not None and best.span.high > limits.max_latency:
         yield f"its median may be over the limit ({text.span(best.span)} ms)"
     elif limits.max_latency is not None and confidence(len(best.row.rounds)) < LEVEL:
-        yield f"that its median keeps to the limit, {text.count(len(best.row.rounds), 'round')} hardly tell"
+        rounds = len(best.row.rounds)
+        tell = "round hardly tells" if rounds == 1 else "rounds hardly tell"
+        yield f"that its median keeps to the limit, {rounds} {tell}"
     if best.row.contention.contended:
         yield "something else used the machine while it was measured, so that its time is uncertain"
 

@@ -49,7 +49,8 @@ def make_remarks(rows: Sequence[Row], data: Data, machine: Machine, left_out: Se
 
 def _on_time(left_out: Sequence[str]) -> Iterator[str]:
     if left_out:
-        yield f"The minute of --quick was over before these: {', '.join(left_out)}. Leave it out for all of them."
+        told = ", ".join(left_out)
+        yield f"Not measured, because --quick had no time left for it: {told}. Without --quick everything is."
 
 
 def _on_contention(rows: Sequence[Row]) -> Iterator[str]:

@@ -12,8 +12,8 @@ from edgewise.spec import InputError
 FEWEST, MOST = 10, 100
 """Photos of a first look."""
 
-LOOK_MACS = 2_500_000_000_000
-"""Multiply-accumulates that its photos take at most, unless they are the fewest: some ten seconds of two fast cores."""
+LOOK_MACS = 150_000_000_000
+"""Multiply-accumulates that its photos take in each row at most, unless they are the fewest: about a second."""
 
 
 @dataclass(frozen=True)
@@ -23,20 +23,26 @@ class Effort:
     seconds: float  # for the single queries of each row, all rounds together, > 0
     rounds: int  # fresh processes for them, >= 1; each counts as one observation
     offline_seconds: float  # for many photos at once, each round of each row
-    offline_rounds: int  # fresh processes for them, >= 1
+    offline_rounds: int  # fresh processes for them, >= 1; of a first look, where there is time for them
     peak_seconds: float  # for the machine's peak, each number of threads
     repeats: float  # rounds that may be measured again for being disturbed, as a share of all
     threads: str  # numbers of threads, unless others are asked for
     first_look: bool = False  # without plain loops, memory and bulk of the reference, and batches on CPUs
     within: float = inf  # seconds for everything; what can be left out is left out when they are over
 
+    @property
+    def each(self) -> float:
+        """Seconds of a round of single queries."""
+        return self.seconds / self.rounds
+
     def photos(self, macs: int) -> int | None:
         """How many photos are answered, unless a number is asked for; None: all.
 
-        It does not depend on the machine, so that first looks on two of them are at the same photos.
+        It depends on nothing but the network, so that first looks at two releases, or on two machines, are at the same
+        photos.
 
         Args:
-            macs: multiply-accumulates of one photo through everything that answers it; 0: not known.
+            macs: multiply-accumulates of one photo, of the largest network; 0: not known.
         """
         return max(FEWEST, min(MOST, LOOK_MACS // max(1, macs))) if self.first_look else None
 

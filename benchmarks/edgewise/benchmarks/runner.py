@@ -53,7 +53,7 @@ def run_benchmark(request: Request, progress: Progress = lambda _: None) -> Resu
     threads = parse_threads(request.threads or effort.threads)
     ways = Ways(threads, request.backends, request.providers, plain=not effort.first_look)
     plan = make_plan(request.release, request.reference, ways)
-    limit = effort.photos(plan.work) if request.limit is None else request.limit
+    limit = effort.photos(plan.most_macs) if request.limit is None else request.limit
     request = replace(request, limit=limit)
     chosen = read_data(request, plan)
     journal = Journal(request.out, resume=request.resume, overwrite=request.overwrite)
@@ -161,7 +161,7 @@ def _results(
         versions=setting.versions,
         settings=Settings(
             threads=plan.threads,
-            seconds=effort.seconds / effort.rounds * campaign.rounds,
+            seconds=effort.seconds * campaign.rounds / effort.rounds,
             rounds=campaign.rounds,
             seed=request.seed,
             limit=request.limit,

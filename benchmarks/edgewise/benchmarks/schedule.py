@@ -49,14 +49,14 @@ def contended(rounds: Mapping[tuple[int, int], tuple[Measurement, float]]) -> li
     return [*sorted(queries), *sorted(set(others) - set(queries))]
 
 
-def quieter(one: Measurement, other: Measurement, best_hz: float) -> Measurement:
+def quieter(first: Measurement, again: Measurement, best_hz: float) -> Measurement:
     """Of two measurements of a round the one whose queries were disturbed less, with the quieter start and stages.
 
-    The choice never looks at what was timed.
+    What nothing disturbed the first time stays. The choice never looks at what was timed.
     """
-    best = min(one, other, key=lambda done: trouble(done.loads, best_hz))
+    best = min(first, again, key=lambda done: trouble(done.loads, best_hz))
     start, stages = (
-        min(one, other, key=lambda done: trouble(without_clocks(loads(done))))
+        min(first, again, key=lambda done: trouble(without_clocks(loads(done))))
         for loads in (attrgetter("start_loads"), attrgetter("stage_loads"))
     )
     return replace(
@@ -69,8 +69,9 @@ def quieter(one: Measurement, other: Measurement, best_hz: float) -> Measurement
 
 
 def trouble(loads: Sequence[Load], best_hz: float = 0.0) -> tuple[int, float]:
-    """How much something was disturbed, for comparison: the number of reasons, then `disturbance`."""
-    return len(find_contention(loads, best_hz)), disturbance(loads)
+    """How much something was disturbed, for comparison: the number of reasons, then, of any, `disturbance`."""
+    reasons = len(find_contention(loads, best_hz))
+    return reasons, disturbance(loads) if reasons else 0.0
 
 
 def disturbance(loads: Sequence[Load]) -> float:

@@ -32,7 +32,9 @@ class Task:
     provider: str = "cpu"
     threads: int = 1  # >= 1
     cores: tuple[int, ...] = ()  # the CPU cores it may use; empty: as they are
-    photos: tuple[str, ...] = ()  # paths; the first one is the query, all are for the stages
+    photos: tuple[
+        str, ...
+    ] = ()  # paths; the first one is the query, all are for the stages (of a look those of the listing)
     picture: str = ""  # .npy file of the query, prepared: (1, height, width, 3) uint8
     listing: str = ""  # file that lists every photo, see edgewise.benchmarks.photos.write_listing
     batches: tuple[int, ...] = (1, 8)  # pictures at once that are tried where a network takes any number

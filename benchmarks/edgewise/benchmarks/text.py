@@ -14,7 +14,7 @@ WITHHELD = "–"
 """Stands where a percentile is withheld."""
 
 FEW = 50
-"""Photos of which at least the headline tells a share."""
+"""Below so many photos the headline tells how many were right, and no share."""
 
 
 def milliseconds(value: float | None) -> str:
@@ -138,11 +138,18 @@ def comparison(results: Results) -> str:
     if base.entry.is_reference and change(base, fastest).verdict is Verdict.SLOWER:
         return "No exported file is faster here than the Keras network it was made from."
     assert base.accuracy is not None
-    points = 100 * (shown.accuracy.top1.share - base.accuracy.top1.share)
     what = "the Keras network it was made from" if base.entry.is_reference else base.title
-    more = "more" if points > 0 else "less"
-    right = "as often right" if abs(points) < 0.05 else f"{abs(points):.1f} points {more} often right"
+    right = _more_right(base.accuracy.top1, shown.accuracy.top1)
     return f"{_speed(base, shown)} {what} ({milliseconds(base.latency.p50)} ms), and {right}."
+
+
+def _more_right(base: Share, shown: Share) -> str:
+    photos, points = shown.successes - base.successes, 100 * (shown.share - base.share)
+    if abs(points) < 0.05:
+        return "as often right"
+    if shown.total < FEW:
+        return f"right for {count(abs(photos), 'photo')} {'more' if photos > 0 else 'fewer'}"
+    return f"{abs(points):.1f} points {'more' if points > 0 else 'less'} often right"
 
 
 def _speed(base: Row, shown: Row) -> str:

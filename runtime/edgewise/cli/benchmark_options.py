@@ -44,7 +44,8 @@ Seconds = Annotated[
     float | None, typer.Option(min=0.1, help="Time for the latency of each row.", show_default=f"{SECONDS:g}")
 ]
 Quick = Annotated[
-    bool, typer.Option("--quick", help="A first look of about a minute: few photos, no shortest scripts.")
+    bool,
+    typer.Option("--quick", help="A first look of about a minute: few photos, and the rest as far as it suffices."),
 ]
 Thorough = Annotated[bool, typer.Option("--thorough", help="20 rounds and more time for each.")]
 Sustain = Annotated[
