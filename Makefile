@@ -16,7 +16,7 @@ MOVED := $(shell [ ! -e $(STAMP) ] || [ "$$(cat $(STAMP))" = "$$(pwd -P)" ] || e
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-demo: $(STAMP) ## draw photos, train, export, predict and benchmark (about 7 minutes, no network once installed)
+demo: $(STAMP) ## draw photos, train, export, predict and benchmark (5 to 9 minutes, no network once installed)
 	@.venv/bin/edgewise demo --out edgewise-demo --overwrite
 
 test: $(STAMP) ## run the tests

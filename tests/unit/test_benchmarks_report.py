@@ -88,6 +88,9 @@ def test_one_round_and_no_bulk_are_told_as_they_are(results: Results) -> None:
     told = re.sub(r"\s+", " ", Page(to_html(looked_at)).content)
     assert "of each row were measured in 1 round, every round in a fresh child process" in told
     assert "what the queries of one process leave open; another process may differ more." in told
+    start = r"\d\.\d\d–\d\.\d\d"
+    assert re.search(start, to_html(results))
+    assert not re.search(start, told)
     assert "1 round of 10 s, seed 0" in to_markdown(looked_at)
 
 

@@ -207,7 +207,7 @@ def _operators(profile: Profile) -> Iterator[Reason]:
     """Operators beside convolutions and products, and slow implementations; and what the network's own work takes."""
     own = [each for each in profile.operators if each.operator in _PRODUCTS and not each.slow]
     if sum(each.share for each in own) >= OWN_WORK:
-        names = ", ".join(f"{each.operator} {each.share:.0%}" for each in own)
+        names = ", ".join(f"{each.operator} {each.share:.0%}" for each in own if each.share >= WORTH_A_WORD)
         yield Reason("operator", f"Most of its time goes into the network's own work ({names}).")
     for each in profile.operators:
         if each.slow >= WORTH_A_WORD:

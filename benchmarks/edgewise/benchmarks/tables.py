@@ -117,7 +117,8 @@ def _start(row: Row) -> Cell:
     if row.start_ms is None:
         return NOTHING
     value, low, high = (f"{each / 1e3:.2f}" for each in (row.start_ms.value, row.start_ms.low, row.start_ms.high))
-    return Cell(value, f"{low}–{high}", row.start_ms.value / 1e3, warning="contended" if row.start_disturbed else "")
+    beside = f"{low}–{high}" if len(row.rounds) > 1 else ""  # one process starts once
+    return Cell(value, beside, row.start_ms.value / 1e3, warning="contended" if row.start_disturbed else "")
 
 
 def _bulk(row: Row) -> Cell:
