@@ -69,6 +69,17 @@ def test_openvino_answers_about_one_picture_as_about_many_in_any_order() -> None
 
 
 @each_file
+def test_openvino_takes_a_picture_whichever_way_it_lies_in_memory(name: str) -> None:
+    backend = open_backend(read_model(DATA / name), "openvino", 1)
+    whole = noise(1)
+    mirrored = np.ascontiguousarray(whole[:, :, ::-1])[:, :, ::-1]  # the same pixels, backwards in memory
+    assert not mirrored.flags.c_contiguous
+    expected = backend.run(whole)
+    backend.run(255 - whole)
+    np.testing.assert_array_equal(backend.run(mirrored), expected)
+
+
+@each_file
 def test_openvino_reads_the_verified_bytes_and_leaves_nothing_behind(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
