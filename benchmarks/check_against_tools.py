@@ -5,10 +5,10 @@
 RELEASE is a folder of model files; those whose name has ``--match`` in it are taken. OpenVINO brings a tool of its own,
 benchmark_app: each round is a fresh process of either side, one right after the other, the first of them in turns.
 Processes of the same code differ from each other, so a loop around the call that benchmark_app makes is compared, too.
-ONNX Runtime's and LiteRT's Python packages bring none, so a loop of ten lines with their own API stands for it, which shares
-no line with this project; it and the benchmark's own child live side by side and take turns of milliseconds, as in
-`edgewise compare --data`, which tells 2% from nothing. It loads the file from memory, as this project does: mapped from
-the disk, the same network takes about 8% longer. Exits with 1 if any pair differs by more than ``--within``.
+ONNX Runtime's and LiteRT's Python packages bring none, so a loop of ten lines with their own API stands for it, which
+shares no line with this project; it and the benchmark's own child live side by side and take turns of milliseconds, as
+in `edgewise compare --data`, which tells 2% from nothing. It loads the file from memory, as this project does: mapped
+from the disk, the same network takes about 8% longer. Exits with 1 if any pair differs by more than ``--within``.
 """
 
 from __future__ import annotations
