@@ -30,6 +30,7 @@ MEMORY_SECONDS = 0.2
 CALLS = 1 + 2 * WINDOW + AT_LEAST
 """Photos that a process of single queries answers at least."""
 
+BULK = "many photos at once"
 PROFILES = "profiles of what is not faster than expected"
 CALLS_OF_A_PROFILE = 25
 """Photos that take as long as a profile, beside the start."""
@@ -218,7 +219,7 @@ class Campaign:
         for attempt in range(TRIES):
             task = self._bulk_task(self._plan.entries[index])
             count = self._effort.offline_rounds
-            what = "many photos at once" + (f", round {number + 1} of {count}" if count > 1 else "")
+            what = BULK + (f", round {number + 1} of {count}" if count > 1 else "")
             rate, _, _ = self._ask(index, Rate, task, what, number=number + count * attempt)
             best = rate if best is None else min(best, rate, key=lambda each: trouble(each.loads))
             if rate.error or not find_contention(rate.loads) or self._effort.repeats < attempt + 0.5:
@@ -265,9 +266,8 @@ class Campaign:
                 found = self.gathered[index]
                 again = self._round(index, number, attempt)
                 found.repeats += 1
-                found.rounds[number] = (
-                    again if again.error else quieter(rounds[number, index][0], again, rounds[number, index][1])
-                )
+                first, best_hz = rounds[number, index]
+                found.rounds[number] = again if again.error else quieter(first, again, best_hz)
 
     def _sustain(self) -> None:
         """The rows with the most threads of their like, where it was asked for."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from edgewise.benchmarks.campaign import Campaign
+from edgewise.benchmarks.campaign import BULK, Campaign
 from edgewise.benchmarks.entry import Entry
 from edgewise.benchmarks.task import Answered, Job, Look, Task
 from edgewise.runtime.engines.base import CPU
 
-BULK, SECOND_ROUND = "many photos at once", "a second round"
+SECOND_ROUND = "a second round"
 
 
 @dataclass(frozen=True)
