@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 """The label of an answer whose probability stays below the threshold."""
 
+_UINT8 = np.dtype(np.uint8)
+
 
 @dataclass(frozen=True)
 class Score:
@@ -53,6 +55,7 @@ class Classifier:
     def __init__(self, model: ModelFile, backend: Backend, unknown_threshold: float | None = None) -> None:
         self.model = model
         self.backend = backend
+        self._shape = (model.manifest.input.height, model.manifest.input.width, 3)  # of a prepared picture
         stored = model.manifest.unknown_threshold
         self.unknown_threshold = stored if unknown_threshold is None else unknown_threshold
         if self.unknown_threshold is not None and not 0 <= self.unknown_threshold <= 1:
@@ -102,7 +105,7 @@ class Classifier:
             PhotoError: it cannot be read.
             InputError: an array of another shape or dtype.
         """
-        size = (self.manifest.input.height, self.manifest.input.width)
+        size = self._shape[:2]
         if isinstance(source, np.ndarray):
             if source.ndim != 3 or source.shape[2] != 3 or source.dtype != np.uint8 or not source.size:
                 raise InputError(
@@ -132,10 +135,10 @@ class Classifier:
 
     def check(self, batch: NDArray[np.uint8]) -> None:
         """Raise InputError for anything but ``(n, height, width, 3)`` uint8 at the model's input size, n >= 1."""
-        size = (self.manifest.input.height, self.manifest.input.width, 3)
-        if batch.shape[1:] != size or batch.dtype != np.uint8 or not len(batch):
+        if batch.shape[1:] != self._shape or batch.dtype != _UINT8 or not len(batch):
             raise InputError(
-                f"an array of shape {batch.shape} and dtype {batch.dtype}", f"(n, {size[0]}, {size[1]}, 3) uint8 RGB"
+                f"an array of shape {batch.shape} and dtype {batch.dtype}",
+                f"(n, {', '.join(map(str, self._shape))}) uint8 RGB",
             )
 
     def stream(

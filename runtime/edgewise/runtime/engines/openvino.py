@@ -70,19 +70,22 @@ class OpenVinoEngine:
 
     def run(self, array: NDArray[Any], output: int = 0) -> NDArray[Any]:
         """See `Engine.run`."""
+        place = self._place
         try:
-            if self._for_many is None and len(array) > 1:
-                self._for_many = self._compile(self._model).create_infer_request()
-            request = self._request if self._for_many is None or len(array) == 1 else self._for_many
-            place = self._place if request is self._request else None
             if place is not None and place.shape == array.shape and place.dtype == array.dtype:
-                np.copyto(place, array)
-                request.infer()
+                place[:] = array
+                results = self._request.infer()
             else:
-                request.infer([array])
-            return np.array(request.get_output_tensor(output).data)
+                results = self._request_for(array).infer([array])
+            result: NDArray[Any] = results.to_tuple()[output]
+            return result
         except (RuntimeError, ValueError, TypeError) as error:
             raise not_runnable(self._name, TITLE, error) from error
+
+    def _request_for(self, array: NDArray[Any]) -> Any:
+        if self._for_many is None and len(array) > 1:
+            self._for_many = self._compile(self._model).create_infer_request()
+        return self._request if self._for_many is None or len(array) == 1 else self._for_many
 
     def _input_place(self) -> NDArray[Any] | None:
         """Where the CPU reads the input of its first request, if its shape is known.
