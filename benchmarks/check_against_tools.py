@@ -3,31 +3,25 @@
     python benchmarks/check_against_tools.py RELEASE
 
 RELEASE is a folder of model files; those whose name has ``--match`` in it are taken. OpenVINO brings a tool of its own,
-benchmark_app: each round is a fresh process of either side, one right after the other, the first of them in turns.
-Processes of the same code differ from each other, so a loop around the call that benchmark_app makes is compared, too.
-ONNX Runtime's and LiteRT's Python packages bring none, so a loop of ten lines with their own API stands for it, which
-shares no line with this project; it and the benchmark's own child live side by side and take turns of milliseconds, as
-in `edgewise compare --data`, which tells 2% from nothing. It loads the file from memory, as this project does: mapped
-from the disk, the same network takes about 8% longer. Exits with 1 if any pair differs by more than ``--within``.
+benchmark_app. ONNX Runtime's and LiteRT's Python packages bring none, so a loop of ten lines with their own API stands
+for it, which shares no line with this project. The loop loads the file from memory, as this project does: mapped from
+the disk, the same network takes about 8% longer.
+
+The tool and the benchmark's own child live side by side and take turns of milliseconds, as in `edgewise compare
+--data`, which tells 2% from nothing; whole processes one after the other do not, where a machine's speed changes from
+second to second. Exits with 1 if any pair differs by more than ``--within``.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from edgewise.benchmarks.contention import find_contention
-from edgewise.benchmarks.cores import pin
 from edgewise.benchmarks.duel import duel
-from edgewise.benchmarks.processes import FreshProcesses
-from edgewise.benchmarks.task import Load
-from edgewise.benchmarks.verdict import Change, compare_rounds
 from edgewise.runtime.modelfile import read_model
 from noise_task import against, noise_task
 
@@ -73,24 +67,33 @@ name = session.get_inputs()[0].name""",
     run="session.run(None, {name: picture})",
 )
 
-OPENVINO = LOOP.format(
-    open="""sys.modules["openvino_telemetry"] = None
-import openvino
-core = openvino.Core()
-model = core.read_model(path)
-model.reshape([1, size, size, 3])
-settings = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
-request = core.compile_model(model, "CPU", {**settings, "INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
-request.infer([picture])""",
-    run="request.infer()",
-)
-
-# Its tools report to their makers while they are imported, unless this is missing.
+# The whole tool with its usual options; only the loop that it measures with, its own, waits for its turn.
 BENCHMARK_APP = """
-import sys
-sys.modules["openvino_telemetry"] = None
-from openvino.tools.benchmark.main import main
-main()
+import json, os, sys
+task, size = json.loads(sys.stdin.readline()), int(sys.argv[1])
+if task["cores"]:
+    os.sched_setaffinity(0, task["cores"])
+answers = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+sys.modules["openvino_telemetry"] = None  # it reports to its makers while it is imported, unless this is missing
+from openvino.tools.benchmark import main
+loop = main.Benchmark.sync_inference
+def in_turns(benchmark, request, data):
+    def queries(count, seconds=0):
+        benchmark.niter, benchmark.duration_seconds = count, seconds
+        return [round(1e6 * each) for each in loop(benchmark, request, data)[0]]  # from the fastest to the slowest
+    def say(times):
+        answers.write(json.dumps(times) + "\\n")
+        answers.flush()
+    warm = queries(0, 0.5)
+    say([warm[len(warm) // 2]])
+    for line in sys.stdin:
+        say(queries(1) + queries(int(line) - 1))
+    sys.exit()
+main.Benchmark.sync_inference = in_turns
+sys.argv[1:] = ["-m", task["path"], "-d", "CPU", "-hint", "none", "-nstreams", "1", "-nthreads", str(task["threads"]),
+    "-api", "sync", "-infer_precision", "f32", "-pin", "NO", "-shape", f"[1,{size},{size},3]"]
+main.main()
 """
 
 
@@ -105,76 +108,30 @@ class Case:
     seconds: float  # of each round
 
 
-def own(case: Case, folder: Path) -> tuple[float, tuple[str, ...]]:
-    """The median in milliseconds as the benchmark measures it, and what disturbed it."""
-    task = noise_task(case.path, folder, case.threads, case.seconds, case.backend)
-    answer = FreshProcesses().run(task).answer
-    if answer.get("error"):
-        raise SystemExit(f"{case.path}: {answer['error']}")
-    return median(answer["samples_ns"]) / 1e6, find_contention([Load(**load) for load in answer["loads"]])
+TOOLS = {
+    "litert": ("loop", LITERT),
+    "onnxruntime": ("loop", ONNXRUNTIME),
+    "openvino": ("benchmark_app", BENCHMARK_APP),
+}
 
 
-def benchmark_app(case: Case) -> float:
-    """OpenVINO's tool: one request at a time, one stream."""
-    shape = ["-shape", f"[1,{case.size},{case.size},3]"]
-    words = ["-m", str(case.path), "-d", "CPU", "-hint", "none", "-nstreams", "1", "-nthreads", str(case.threads)]
-    words += ["-api", "sync", "-t", str(max(1, round(case.seconds))), "-infer_precision", "f32", "-pin", "NO"]
-    output = _output(["-c", BENCHMARK_APP, *words, *shape, "-latency_percentile", "50"], case.threads)
-    found = re.search(r"Median:\s*([\d.]+) ms", output)
-    if not found:
-        raise SystemExit(f"benchmark_app tells no median: {output[-500:]}")
-    return float(found[1])
-
-
-def _output(words: list[str], threads: int) -> str:
-    command = [sys.executable, *words]
-    if cores := pin(threads):
-        command = ["taskset", "-c", ",".join(map(str, cores)), *command]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"a tool ended with {done.returncode}: {(done.stderr or done.stdout)[-500:]}")
-    return done.stdout
-
-
-LOOPS = {"litert": LITERT, "onnxruntime": ONNXRUNTIME, "openvino": OPENVINO}
-
-
-def check_loop(case: Case, rounds: int, within: float) -> bool:
-    """Let a loop and the benchmark's own child take turns, print a line, and tell whether they agree."""
-    command = ("-c", LOOPS[case.backend], str(case.size))
+def check(case: Case, rounds: int, within: float) -> bool:
+    """Let the tool and the benchmark's own child take turns, print a line, and tell whether they agree."""
+    tool, program = TOOLS[case.backend]
+    command = ("-c", program, str(case.size))
     with tempfile.TemporaryDirectory(prefix="edgewise-") as folder:
         ours = noise_task(case.path, Path(folder), case.threads, case.seconds, case.backend)
-        found = duel(replace(ours, result="loop"), ours, (rounds, 4 * rounds), case.seconds, arena=against(command))
+        found = duel(replace(ours, result="tool"), ours, (rounds, 4 * rounds), case.seconds, arena=against(command))
     theirs = median(median(each.times_ns) for each in found.rounds) / 1e6
     disturbed = sum(bool(each.disturbed) for each in found.rounds)
-    _tell(case, theirs * found.change.ratio.value, theirs, "loop", found.change, disturbed, len(found.rounds))
-    return abs(found.change.ratio.value - 1) <= within
-
-
-def check_tool(case: Case, rounds: int, within: float) -> bool:
-    """The same with OpenVINO's own tool, in whole processes."""
-    ours, theirs, disturbed = list[float](), list[float](), 0
-    with tempfile.TemporaryDirectory(prefix="edgewise-") as folder:
-        for number in range(rounds):
-            if number % 2:
-                theirs.append(benchmark_app(case))
-            found, reasons = own(case, Path(folder))
-            ours.append(found)
-            disturbed += bool(reasons)
-            if not number % 2:
-                theirs.append(benchmark_app(case))
-    change = compare_rounds([[each] for each in theirs], [[each] for each in ours], in_turns=True)
-    _tell(case, median(ours), median(theirs), "benchmark_app", change, disturbed, rounds)
-    return abs(median(ours) / median(theirs) - 1) <= within
-
-
-def _tell(case: Case, ours: float, theirs: float, tool: str, change: Change, disturbed: int, rounds: int) -> None:
-    low, high = change.ratio.low - 1, change.ratio.high - 1
+    ratio = found.change.ratio
     print(  # noqa: T201
-        f"| {case.path.name} | {case.backend} | {case.threads} | {ours:.3f} | {theirs:.3f} ({tool}) | "
-        f"{ours / theirs - 1:+.1%} | {low:+.1%} to {high:+.1%}, {change.verdict.value} | {disturbed} of {rounds} |",
+        f"| {case.path.name} | {case.backend} | {case.threads} | {theirs * ratio.value:.3f} | {theirs:.3f} ({tool}) | "
+        f"{ratio.value - 1:+.1%} | {ratio.low - 1:+.1%} to {ratio.high - 1:+.1%}, {found.change.verdict.value} | "
+        f"{disturbed} of {len(found.rounds)} |",
         flush=True,
     )
+    return abs(ratio.value - 1) <= within
 
 
 def main() -> None:
@@ -197,9 +154,7 @@ def main() -> None:
         backends = ("litert", "openvino") if path.suffix == ".tflite" else ("onnxruntime", "openvino")
         for backend in backends:
             case = Case(path, backend, options.threads, size, options.seconds)
-            good &= check_loop(case, options.rounds, options.within)
-            if backend == "openvino":
-                good &= check_tool(case, options.rounds, options.within)
+            good &= check(case, options.rounds, options.within)
     sys.exit(0 if good else 1)
 
 
