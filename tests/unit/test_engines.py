@@ -10,6 +10,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from edgewise.runtime import Classifier, loading
 from edgewise.runtime.backends import open_backend
@@ -99,6 +100,32 @@ def test_openvino_keeps_results_when_the_next_batch_runs() -> None:
     kept = first.copy()
     backend.run(255 - noise(1))
     np.testing.assert_array_equal(first, kept)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_openvino_gives_the_output_that_is_asked_for(count: int) -> None:
+    network = Network("many.onnx", Format.ONNX, several_outputs())
+    engine = openvino.OpenVinoEngine(network, Settings(1))
+    values = np.random.default_rng(2).normal(size=(count, 3)).astype(np.float32)
+    for place, expected in enumerate((np.abs(values), -values, np.abs(values))):
+        np.testing.assert_array_equal(engine.run(values, place), expected)
+
+
+def several_outputs() -> bytes:
+    """A network that gives sizes, the numbers with their signs changed, and the sizes once more."""
+    numbers = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 3]) for name in ("x", "a", "b", "c")}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Abs", ["x"], ["a"]),
+            helper.make_node("Neg", ["x"], ["b"]),
+            helper.make_node("Identity", ["a"], ["c"]),
+        ],
+        "g",
+        [numbers.pop("x")],
+        list(numbers.values()),
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
 
 
 def test_openvino_reports_nobody() -> None:
